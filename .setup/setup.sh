@@ -1,0 +1,243 @@
+#!/bin/sh
+# Bring this clone from nothing to ready. Runs again in about a second when nothing has changed.
+#
+#   .setup/setup.sh run     what `make run` needs
+#   .setup/setup.sh test    the same, and what the tests and checks need
+#
+# Everything lands in this folder (.venv, .node, node_modules, static/vendor, var/fonts), except the few
+# Debian packages that are missing; those need root or sudo, and without it their line is printed to type.
+set -eu
+cd "$(dirname "$0")/.."
+cd "$(pwd -P)"
+
+level=${1:-run}
+debian_missing='' # packages to install
+PATH=$PATH:/usr/sbin:/sbin
+
+main() {
+    one_at_a_time
+    system_packages
+    python_environment
+    python_packages
+    node_packages
+    .venv/bin/python .setup/vendor.py
+    catalogues
+    if [ "$level" = test ]; then browser; fi
+}
+
+say() { printf '· %s\n' "$*"; }
+
+give_up() {
+    printf '\n%s\n' "$@" >&2
+    exit 1
+}
+
+# Two set-ups in one clone would fight over .venv.
+one_at_a_time() {
+    command -v flock >/dev/null 2>&1 || return 0
+    exec 9<.setup/setup.sh
+    flock -n 9 || { say 'Another set-up is at work in this clone: waiting for it.' && flock 9; }
+}
+
+# --- Debian packages: only what is missing ---------------------------------------------------------------------
+
+system_packages() {
+    needs_python
+    needs_library libpango-1.0.so.0 libpango-1.0-0
+    needs_library libpangoft2-1.0.so.0 libpangoft2-1.0-0
+    # WeasyPrint works without it, but takes eight times as long for each PDF.
+    needs_library libharfbuzz-subset.so.0 libharfbuzz-subset0
+    if [ "$level" = test ]; then
+        needs_command pdftotext poppler-utils
+        if is_debian; then .setup/find-chromium >/dev/null || needs chromium; fi
+    fi
+    [ -n "$debian_missing" ] || return 0
+    install_debian_packages
+}
+
+needs() { debian_missing="$debian_missing $*"; }
+needs_command() { command -v "$1" >/dev/null 2>&1 || needs "$2"; }
+needs_library() {
+    command -v ldconfig >/dev/null 2>&1 || return 0 # not Linux: checked by loading WeasyPrint, below
+    ldconfig -p | grep -qF "$1" || needs "$2"
+}
+needs_python() {
+    if venv_usable; then return 0; fi
+    if ! find_python >/dev/null; then
+        needs python3 python3-venv ca-certificates
+        if old_python; then needs python3.11 python3.11-venv; fi
+    elif ! "$(find_python)" -c 'import ensurepip, venv' 2>/dev/null; then
+        needs "$("$(find_python)" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')"
+    fi
+}
+
+is_debian() { grep -qs '^ID=debian' /etc/os-release; }
+
+install_debian_packages() {
+    command -v apt-get >/dev/null 2>&1 || { without_apt && return 0; }
+    if [ "$(id -u)" = 0 ]; then
+        as_root=''
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        as_root='sudo -n'
+    else
+        without_root && return 0
+    fi
+    say "Debian packages:$debian_missing"
+    $as_root apt-get update -qq || say 'The package lists could not be renewed; trying with the old ones.'
+    # shellcheck disable=SC2086 # both are lists of words
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $debian_missing \
+        </dev/null >"$(log apt)" 2>&1 || { tail -n 20 "$(log apt)" >&2 && without_root; }
+}
+
+# Without root: what only makes things slower may stay away, the rest is named and needed.
+without_root() {
+    line="sudo apt-get install --no-install-recommends$debian_missing"
+    if [ "$debian_missing" = ' libharfbuzz-subset0' ]; then
+        say "PDFs will be slow until someone types:  $line"
+        return 0
+    fi
+    give_up 'These Debian packages are missing and could not be installed from here. Type this, then try again:' "    $line"
+}
+
+without_apt() {
+    case "$(uname -s)" in
+    Darwin) say 'On macOS, PDFs and the tests need:  brew install python pango poppler' ;;
+    *) say "Please install what Debian calls:$debian_missing" ;;
+    esac
+}
+
+log() { mkdir -p var/log && echo "var/log/setup-$1.log"; }
+
+# --- Python ----------------------------------------------------------------------------------------------------
+
+find_python() {
+    for name in python3 python3.13 python3.12 python3.14 python3.11; do
+        path=$(command -v "$name" 2>/dev/null) || continue
+        if modern "$path"; then
+            echo "$path"
+            return 0
+        fi
+    done
+    return 1
+}
+
+modern() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+old_python() { command -v python3 >/dev/null 2>&1; }
+
+# A virtual environment knows its own place: one that was moved or copied here is made anew.
+venv_usable() { [ -x .venv/bin/python ] && modern .venv/bin/python && grep -qsF "$PWD/.venv" .venv/bin/activate; }
+
+python_environment() {
+    if ! venv_usable; then
+        python=$(find_python) || give_up 'Python 3.11 or newer is needed and was not found.'
+        say "Python environment .venv ($("$python" --version))"
+        "$python" -m venv --clear .venv
+    fi
+    same .venv/.uv-stamp "$(hash_of .setup/requirements-uv.txt)" && [ -x .venv/bin/uv ] && return 0
+    say 'uv, which installs the Python packages'
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+        -r .setup/requirements-uv.txt
+    hash_of .setup/requirements-uv.txt >.venv/.uv-stamp
+}
+
+python_packages() {
+    wanted=$(level_of .venv/.stamp)
+    case "$wanted" in
+    test) lock=.setup/requirements-dev.txt ;;
+    *) lock=.setup/requirements.txt ;;
+    esac
+    same .venv/.stamp "$wanted $(hash_of "$lock")" && return 0
+    say "Python packages ($lock)"
+    use_pip_mirror
+    .venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes "$lock"
+    .venv/bin/python -c 'import weasyprint' 2>"$(log weasyprint)" || {
+        cat "$(log weasyprint)" >&2
+        give_up 'WeasyPrint, which makes the PDFs, could not be loaded (see above). It needs the Pango library:' \
+            '    Debian, Ubuntu:  sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0' \
+            '    macOS:           brew install pango   (and DYLD_FALLBACK_LIBRARY_PATH="$(brew --prefix)/lib")'
+    }
+    echo "$wanted $(hash_of "$lock")" >.venv/.stamp
+}
+
+# uv does not read pip's settings: someone whose pip uses a mirror means uv too.
+use_pip_mirror() {
+    [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] || return 0
+    mirror=${PIP_INDEX_URL:-$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)}
+    [ -z "$mirror" ] || export UV_DEFAULT_INDEX="$mirror"
+}
+
+# --- Browser libraries, fonts, JavaScript checkers -------------------------------------------------------------
+
+node_packages() {
+    wanted=$(level_of node_modules/.stamp)
+    same node_modules/.stamp "$wanted $(hash_of package-lock.json)" && return 0
+    find_node
+    say 'Browser libraries and fonts (npm)'
+    case "$wanted" in
+    test) omit='' ;;
+    *) omit=--omit=dev ;;
+    esac
+    npm ci --ignore-scripts --no-audit --no-fund $omit >"$(log npm)" 2>&1 || {
+        cat "$(log npm)" >&2
+        give_up 'The browser libraries could not be installed (see above).'
+    }
+    echo "$wanted $(hash_of package-lock.json)" >node_modules/.stamp
+}
+
+find_node() {
+    if [ -x .node/bin/node ]; then PATH=$PWD/.node/bin:$PATH; fi
+    if node_usable; then return 0; fi
+    say 'Node.js, into .node'
+    use_pip_mirror
+    .venv/bin/uv venv --quiet --clear --python .venv/bin/python .node
+    .venv/bin/uv pip sync --quiet --python .node/bin/python --require-hashes .setup/requirements-node.txt
+    PATH=$PWD/.node/bin:$PATH
+    node_usable || give_up 'Node.js 20.19 or newer, with npm, is needed and could not be installed.'
+}
+
+node_usable() {
+    command -v npm >/dev/null 2>&1 && node 2>/dev/null -e '
+        const [major, minor] = process.versions.node.split(".").map(Number);
+        process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)'
+}
+
+# --- Translations ----------------------------------------------------------------------------------------------
+
+catalogues() {
+    for po in fieldapp/translations/*/LC_MESSAGES/*.po; do
+        [ -f "$po" ] || continue
+        mo=${po%.po}.mo
+        if [ "$mo" -nt "$po" ]; then continue; fi
+        .venv/bin/pybabel --quiet compile --input-file "$po" --output-file "$mo"
+    done
+}
+
+# --- A browser for the tests -----------------------------------------------------------------------------------
+
+browser() {
+    .setup/find-chromium >/dev/null && return 0
+    say 'Chromium (the one that Playwright brings)'
+    with_deps=''
+    if [ "$(id -u)" = 0 ]; then with_deps=--with-deps; fi
+    .venv/bin/playwright install $with_deps chromium >"$(log chromium)" 2>&1 || tail -n 20 "$(log chromium)" >&2
+    .setup/find-chromium >/dev/null || give_up 'The browser tests need Chromium. Type this, then try again:' \
+        '    sudo apt-get install chromium        (Debian)' \
+        '    .venv/bin/playwright install --with-deps chromium        (Ubuntu and others)' \
+        'or name one that is there already:  CHROMIUM=/path/to/chrome make test'
+}
+
+# --- Stamps: what was installed, by the hash of its lock file --------------------------------------------------
+
+same() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+
+# What was once set up for tests stays so.
+level_of() {
+    if grep -qs '^test ' "$1"; then echo test; else echo "$level"; fi
+}
+
+hash_of() {
+    if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1
+}
+
+main
