@@ -1,0 +1,61 @@
+"""The one inlined style sheet with its CSP hash, and addresses of static files that change with their content."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Blueprint, Flask, Response, abort, current_app, send_from_directory
+from markupsafe import Markup
+
+from fieldapp.security import public
+
+blueprint = Blueprint("assets", __name__)
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What the pages need: the style sheet (Markup), its hash as CSP writes it, and the build's short name."""
+
+    css: Markup
+    css_hash: str
+    build: str
+
+
+def init_app(app: Flask, static: Path) -> None:
+    """Read ``static`` once: pages inline the style sheet, scripts come from ``/assets/<build>/…``."""
+    css = _minified("".join(path.read_text("utf-8") for path in sorted((static / "css").glob("[0-9]*.css"))))
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    assets = Assets(css=Markup(css), css_hash=f"'sha256-{digest}'", build=_build(static))  # noqa: S704 - our own file
+    app.extensions["assets"] = assets
+    prefix = f"/assets/{assets.build}/"
+    app.jinja_env.globals.update(inline_css=assets.css, asset=lambda name: prefix + name)
+    app.register_blueprint(blueprint)
+
+
+@blueprint.get("/assets/<build>/<path:name>")
+@public
+def show(build: str, name: str) -> Response:
+    """A static file; the current build may be kept for ever, another build's address is gone."""
+    if build != current_app.extensions["assets"].build:
+        abort(404)
+    response = send_from_directory(current_app.config["STATIC"], name, max_age=31536000, etag=False)
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
+
+
+def _build(static: Path) -> str:
+    """A short hash over all static files: relative imports between modules stay within one build."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in static.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(static).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _minified(css: str) -> str:
+    css = re.sub(r"/\*.*?\*/", "", css, flags=re.S)
+    css = re.sub(r"\s+", " ", css)
+    return re.sub(r"\s*([{};,>])\s*", r"\1", css).replace(";}", "}").strip()

@@ -1,0 +1,165 @@
+"""Settings: one frozen value read from the environment, once, at the start.
+
+A bad value stops the start with a sentence that says which variable it was and what would be right.
+Every setting stands in the table of the README (a test compares the two).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+ROOT = Path(__file__).resolve().parent.parent
+TICKET_STORES = ("embedded",)
+
+
+class BadSetting(Exception):
+    """A setting is missing or wrong; the text is one sentence for the person who starts the app."""
+
+
+def _env(name: str, default: str, says: str) -> Any:
+    """A dataclass field that is read from the variable ``name``; ``says`` is its line in the README."""
+    return field(default=default, metadata={"env": name, "says": says})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that differs between installations. All values are strings in the environment."""
+
+    database_url: str = _env("FIELDAPP_DATABASE_URL", "", "database; empty: SQLite in the data folder")
+    data_dir: str = _env("FIELDAPP_DATA_DIR", "var", "folder for the database, photos, reports and fonts")
+    secret_key: str = _env("FIELDAPP_SECRET_KEY", "", "32 or more random characters; required outside demo mode")
+    demo: str = _env("FIELDAPP_DEMO", "", "1: demo log-ins and the demo day; refused in production")
+    env: str = _env("FIELDAPP_ENV", "", "production: refuse demo mode, ask for https")
+    ticket_store: str = _env("FIELDAPP_TICKET_STORE", "embedded", "which ticket store: embedded")
+    public_url: str = _env("FIELDAPP_PUBLIC_URL", "", "address people use; https makes cookies Secure")
+    trusted_hosts: str = _env("FIELDAPP_TRUSTED_HOSTS", "", "host names answered, comma separated; empty: any")
+    proxies: str = _env("FIELDAPP_PROXIES", "0", "how many reverse proxies stand in front")
+    port: str = _env("PORT", "8000", "port that make run listens on")
+    company: str = _env("FIELDAPP_COMPANY", "智维信息技术有限公司", "company name printed on the service record")
+    timezone: str = _env("FIELDAPP_TIMEZONE", "Asia/Shanghai", "time zone of pages and reports")
+    locale: str = _env("FIELDAPP_LOCALE", "zh_Hans_CN", "language when a person has chosen none")
+    fonts_dir: str = _env("FIELDAPP_FONTS_DIR", "", "folder with the report's fonts; empty: var/fonts of the project")
+    log_level: str = _env("FIELDAPP_LOG_LEVEL", "INFO", "least level that is logged")
+    argon2_memory_kib: str = _env("FIELDAPP_ARGON2_MEMORY_KIB", "65536", "memory of one password hash, at least 19456")
+    crash_at: str = _env("FIELDAPP_CRASH_AT", "", "fault tests only: kill the process at this named point")
+
+    def __post_init__(self) -> None:
+        self._check_mode()
+        self._check_numbers()
+        self._check_names()
+        self._make_data_dir()
+
+    # ---- what the rest of the app asks --------------------------------------------------------
+
+    @property
+    def is_demo(self) -> bool:
+        return self.demo == "1"
+
+    @property
+    def data_path(self) -> Path:
+        path = Path(self.data_dir)
+        return path if path.is_absolute() else ROOT / path
+
+    @property
+    def fonts_path(self) -> Path:
+        return Path(self.fonts_dir) if self.fonts_dir else ROOT / "var" / "fonts"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL; in SQLAlchemy 2.1 ``postgresql://`` means psycopg 3."""
+        return self.database_url or f"sqlite:///{self.data_path / 'fieldapp.db'}"
+
+    @property
+    def base_url(self) -> str:
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def https(self) -> bool:
+        return self.base_url.startswith("https://")
+
+    @property
+    def hosts(self) -> list[str] | None:
+        names = [name.strip() for name in self.trusted_hosts.split(",") if name.strip()]
+        return names or None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def key(self) -> str:
+        """The secret key; in demo mode without one, a key of this installation kept in the data folder."""
+        return self.secret_key or _demo_key(self.data_path / "demo.key")
+
+    # ---- checks: each says what to type --------------------------------------------------------
+
+    def _check_mode(self) -> None:
+        if self.demo not in ("", "0", "1"):
+            raise BadSetting(f"FIELDAPP_DEMO is {self.demo!r}: write 1 for the demo day, or leave it empty.")
+        if self.env not in ("", "production"):
+            raise BadSetting(f"FIELDAPP_ENV is {self.env!r}: write production, or leave it empty.")
+        if self.is_demo and self.env == "production":
+            raise BadSetting("FIELDAPP_DEMO=1 opens log-ins that everybody knows: it is refused in production.")
+        if not self.is_demo and len(self.secret_key) < 32:
+            raise BadSetting(
+                "FIELDAPP_SECRET_KEY needs 32 or more random characters"
+                ' (python -c "import secrets; print(secrets.token_urlsafe(48))").'
+            )
+        if self.env == "production" and not self.https:
+            raise BadSetting("FIELDAPP_PUBLIC_URL must be the https:// address that people use in production.")
+
+    def _check_numbers(self) -> None:
+        for name, low, high in (("port", 1, 65535), ("proxies", 0, 5), ("argon2_memory_kib", 19456, 4194304)):
+            text = getattr(self, name)
+            if not text.isdigit() or not low <= int(text) <= high:
+                raise BadSetting(f"{_variable(name)} is {text!r}: write a whole number from {low} to {high}.")
+
+    def _check_names(self) -> None:
+        if self.ticket_store not in TICKET_STORES:
+            known = ", ".join(TICKET_STORES)
+            raise BadSetting(f"FIELDAPP_TICKET_STORE is {self.ticket_store!r}: write one of {known}.")
+        if self.locale not in ("zh_Hans_CN", "zh_Hant_TW", "en"):
+            raise BadSetting(f"FIELDAPP_LOCALE is {self.locale!r}: write zh_Hans_CN, zh_Hant_TW or en.")
+        try:
+            ZoneInfo(self.timezone)
+        except Exception as error:
+            raise BadSetting(f"FIELDAPP_TIMEZONE is {self.timezone!r}: write a name such as Asia/Shanghai.") from error
+        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise BadSetting(f"FIELDAPP_LOG_LEVEL is {self.log_level!r}: write DEBUG, INFO, WARNING or ERROR.")
+
+    def _make_data_dir(self) -> None:
+        try:
+            self.data_path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadSetting(f"FIELDAPP_DATA_DIR {self.data_path} cannot be made: {error.strerror}.") from error
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment (raises BadSetting). An empty variable counts as not set."""
+    source = os.environ if environment is None else environment
+    named = {each.name: source.get(each.metadata["env"], "") for each in fields(Settings)}
+    return Settings(**{name: value.strip() for name, value in named.items() if value.strip()})
+
+
+def _variable(name: str) -> str:
+    return next(str(each.metadata["env"]) for each in fields(Settings) if each.name == name)
+
+
+def _demo_key(path: Path) -> str:
+    """One random key per demo folder, so that two demos on a machine do not share sessions."""
+    try:
+        with open(path, "x", encoding="ascii", opener=_private) as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text("ascii")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

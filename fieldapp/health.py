@@ -1,0 +1,50 @@
+"""Whether the process lives, and whether it is ready to serve."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from flask import Blueprint, Response, current_app, jsonify, make_response
+from sqlalchemy import text
+
+from fieldapp.extensions import db
+from fieldapp.security import public
+from fieldapp.storage import blobs
+
+blueprint = Blueprint("health", __name__)
+log = logging.getLogger(__name__)
+
+
+@blueprint.get("/healthz")
+@public
+def live() -> Response:
+    """200 while the process lives."""
+    return jsonify(status="alive")
+
+
+@blueprint.get("/readyz")
+@public
+def ready() -> Response:
+    """200 only when database, storage and fonts are well; says which is not, but not why (the log does)."""
+    checks: dict[str, Callable[[], None]] = {
+        "database": _database,
+        "storage": blobs.check,
+        "fonts": current_app.extensions["font_check"],
+    }
+    states = {name: _state(name, check) for name, check in checks.items()}
+    well = all(state == "well" for state in states.values())
+    return make_response(jsonify(status="ready" if well else "not ready", checks=states), 200 if well else 503)
+
+
+def _state(name: str, check: Callable[[], None]) -> str:
+    try:
+        check()
+    except Exception as error:
+        log.warning("not ready", extra={"check": name, "error": str(error)})
+        return "not well"
+    return "well"
+
+
+def _database() -> None:
+    db.session.execute(text("SELECT 1 FROM alembic_version"))

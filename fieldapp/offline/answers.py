@@ -1,0 +1,83 @@
+"""One write path: the same form from a page and from a phone's queue, two renderings of the answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from flask import jsonify, make_response, redirect, request
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from fieldapp import clock, crashpoints
+from fieldapp.errors import Invalid, wants_json
+from fieldapp.extensions import uuid7
+from fieldapp.i18n import _
+from fieldapp.offline.operations import Receipt, Told, once
+
+
+
+def submitted(apply: Callable[[Told], Receipt], *, then: str) -> Response:
+    """Apply this request once and answer: the receipt as JSON, or for a page 303 to ``then``."""
+    told = told_by_request()
+    receipt, replayed = once(told, lambda: apply(told))
+    crashpoints.reach("before_answer")
+    if not wants_json():
+        return redirect(then, 303)
+    return make_response(jsonify({**receipt, "replayed": replayed}), 200)
+
+
+def told_by_request() -> Told:
+    """What came with this request: headers of the phone's queue, or the hidden fields of a plain form."""
+    body = request.get_data(cache=True)
+    digest = hashlib.sha256(body).hexdigest()
+    _check_digest(digest)
+    return Told(
+        submission_id=_submission_id(),
+        user_id=current_user.id,
+        path=request.path,
+        body_sha256=digest,
+        received_at=clock.now(),
+        device_at=_device_at(),
+        device=_header_or_field("X-Device", "device", 64),
+        sequence=_number("X-Sequence"),
+        base_revision=_number("X-Base-Revision") or _form_number("base_revision"),
+    )
+
+
+def _submission_id() -> UUID:
+    text = request.headers.get("Idempotency-Key", "").strip('" ') or request.form.get("submission_id", "")
+    if not text:
+        return uuid7()
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Invalid(_("The number of this submission is not a UUID.")) from error
+
+
+def _check_digest(digest: str) -> None:
+    claimed = request.headers.get("X-Body-SHA256", "")
+    if claimed and claimed.lower() != digest:
+        raise Invalid(_("What arrived is not what was sent. Please send it again."), code="digest_mismatch")
+
+
+def _device_at() -> datetime | None:
+    text = _header_or_field("X-Device-At", "device_at", 40)
+    return clock.parse_device_time(text) if text else None
+
+
+def _header_or_field(header: str, field: str, most: int) -> str | None:
+    text = request.headers.get(header) or request.form.get(field) or ""
+    return text.strip()[:most] or None
+
+
+def _number(header: str) -> int | None:
+    text = request.headers.get(header, "")
+    return int(text) if text.isdigit() and len(text) < 16 else None
+
+
+def _form_number(field: str) -> int | None:
+    text = request.form.get(field, "")
+    return int(text) if text.isdigit() and len(text) < 16 else None

@@ -1,0 +1,177 @@
+"""Who may come in: log-in by default, a role declared on every route, writes only from our own pages, headers.
+
+A form waits offline for days, so there are no form tokens that go stale; the browser's own word about where a
+request comes from is checked instead (ADR 5).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, g, redirect, request, url_for
+from flask_login import LoginManager, current_user
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response as AnyResponse
+
+from fieldapp.errors import FieldAppError, Refused, wants_json
+from fieldapp.extensions import uuid7
+from fieldapp.i18n import HTML_LANG, LOCALES, _, locale_name
+
+V = TypeVar("V", bound=Callable[..., Any])
+ROLES = ("engineer", "dispatcher", "manager", "admin")
+OFFICE = ("dispatcher", "manager", "admin")
+EVERYONE = ROLES
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+login_manager = LoginManager()
+log = logging.getLogger(__name__)
+
+
+class LoginNeeded(FieldAppError):
+    """Nobody is logged in; a program gets 401 JSON, a person the log-in page."""
+
+    status, code = 401, "login_needed"
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a view declares: open to all, or to these roles."""
+
+    roles: tuple[str, ...]
+    open: bool = False
+
+
+def requires(*roles: str) -> Callable[[V], V]:
+    """Declare who may call a view. Whose things it may touch is the query's business (``visible_to``)."""
+    unknown = set(roles) - set(ROLES)
+    if unknown or not roles:
+        raise ValueError(f"not roles: {sorted(unknown)}")
+
+    def declare(view: V) -> V:
+        view.access = Access(roles)  # type: ignore[attr-defined]
+        return view
+
+    return declare
+
+
+def public(view: V) -> V:
+    """Declare a view open to everybody."""
+    view.access = Access((), open=True)  # type: ignore[attr-defined]
+    return view
+
+
+def init_app(app: Flask) -> None:
+    """Checks before each request, headers after it, and what every template may know."""
+    settings = app.extensions["settings"]
+    login_manager.init_app(app)
+    login_manager.session_protection = None
+    app.config["TRUSTED_HOSTS"] = settings.hosts
+    app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
+    app.config["MAX_FORM_MEMORY_SIZE"] = 2 * 1024 * 1024
+    app.config["MAX_FORM_PARTS"] = 500
+    if hops := int(settings.proxies):
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.before_request(_begin)
+    app.before_request(check_origin)
+    app.before_request(check_access)
+    app.after_request(_finish)
+    app.register_error_handler(LoginNeeded, _to_login)
+    app.context_processor(_page_context)
+
+
+# ---- before a request -------------------------------------------------------------------------------
+
+
+def _begin() -> None:
+    g.request_id = uuid7().hex
+    g.started = time.perf_counter()
+
+
+def check_origin() -> None:
+    """Writes must come from our own pages: ``Sec-Fetch-Site``, or without it an ``Origin`` equal to the host."""
+    if request.method in SAFE_METHODS:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        allowed = site == "same-origin"
+    else:
+        origin = urlsplit(request.headers.get("Origin", ""))
+        allowed = bool(origin.netloc) and origin.netloc == request.host
+    if not allowed:
+        log.warning("write from elsewhere refused", extra={"path": request.path, "site": site})
+        raise Refused(_("This request did not come from a page of this app."), code="cross_site")
+
+
+def check_access() -> None:
+    """Log-in by default: a view that declares nothing is closed to everybody."""
+    if request.endpoint is None:
+        return
+    access: Access | None = getattr(current_app.view_functions[request.endpoint], "access", None)
+    if access is None:
+        raise Refused(_("This page is closed."), code="undeclared")
+    if access.open:
+        return
+    if not current_user.is_authenticated:
+        raise LoginNeeded(_("Please log in."))
+    if current_user.role not in access.roles:
+        log.warning("role refused", extra={"path": request.path, "user": str(current_user.id)})
+        raise Refused(_("Your role does not allow this."))
+
+
+def _to_login(error: LoginNeeded) -> AnyResponse:
+    if wants_json() or request.method not in SAFE_METHODS:
+        response = current_app.make_response(({"error": error.code, "message": error.sentence, "fields": {}}, 401))
+        if wants_json():
+            return response
+    return redirect(url_for("accounts.login", next=request.full_path if request.query_string else request.path))
+
+
+# ---- after a request --------------------------------------------------------------------------------
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", _policy())
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Permissions-Policy"] = "camera=(self), geolocation=(), microphone=()"
+    headers["X-Request-Id"] = g.get("request_id", "")
+    headers.setdefault("Cache-Control", "no-store")
+    if current_app.extensions["settings"].https:
+        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    _log_request(response)
+    return response
+
+
+def _policy() -> str:
+    policy: str | None = current_app.extensions.get("csp")
+    if policy is None:
+        css_hash = current_app.extensions["assets"].css_hash
+        policy = (
+            f"default-src 'none'; script-src 'self'; style-src 'self' {css_hash}; img-src 'self' blob: data:; "
+            "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
+            "base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+        )
+        current_app.extensions["csp"] = policy
+    return policy
+
+
+def _log_request(response: Response) -> None:
+    if not log.isEnabledFor(logging.INFO) or request.endpoint in ("assets.show", "health.live"):
+        return
+    spent = (time.perf_counter() - g.started) * 1000 if "started" in g else 0.0
+    log.info(
+        "request",
+        extra={"method": request.method, "path": request.path, "status": response.status_code, "ms": round(spent, 1)},
+    )
+
+
+def _page_context() -> dict[str, Any]:
+    name = locale_name()
+    return {"locale": name, "html_lang": HTML_LANG[name], "locales": LOCALES}

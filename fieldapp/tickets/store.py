@@ -1,0 +1,176 @@
+"""The central ticket store: what we ask of any of them. The store owns tickets; we own visits and records.
+
+``push`` = find → guard → files → note → status → read back; the Receipt comes from the read-back only.
+One worker per uid at a time (the outbox's lease): find and write is atomic in hardly any store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """What a store can do. ``grain_s``, ``lag_s``: resolution and delay of its change feed in seconds;
+    ``max_file``: largest attachment in bytes, None when there is no known limit."""
+
+    delta: Literal["cursor", "since", "scan"]
+    find: Literal["unique", "search", "scan"]
+    guard: Literal["match", "stamp", "none"]
+    atomic: bool
+    grain_s: int = 0
+    lag_s: int = 0
+    max_file: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreTicket:
+    """A ticket as the store tells it. ``ref`` is its name there, ``version`` changes with every change.
+    ``customer`` is the customer's number, ``asset`` the serial; ``fields`` is whatever else the mapping knows
+    (channel, type, priority, contact, contact_phone, named_engineer, number, site)."""
+
+    ref: str
+    version: str
+    opened: datetime
+    updated: datetime
+    subject: str
+    status: str
+    text: str = ""
+    customer: str | None = None
+    asset: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreFile:
+    """An attachment: its name, media type, size in bytes and SHA-256 in hex."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreNote:
+    """One entry of a ticket's thread. ``uid`` is our marker when the note is ours."""
+
+    ref: str
+    at: datetime
+    author: str
+    text: str
+    uid: str | None = None
+    files: tuple[StoreFile, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewFile:
+    """A file to attach."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One thing to write, once. ``uid`` is made once and is the key; ``base`` is the version we saw (None: do not guard);
+    ``status`` None leaves the status alone."""
+
+    uid: str
+    ticket: str
+    note: str
+    author: str = ""
+    files: tuple[NewFile, ...] = ()
+    status: str | None = None
+    base: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTicket:
+    """A ticket to file, once."""
+
+    uid: str
+    subject: str
+    text: str
+    customer: str | None = None
+    asset: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """Read back from the store: ``ref`` names our note there; ``complete`` when note, files and status are all there."""
+
+    uid: str
+    ticket: str
+    ref: str
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some changed tickets, the cursor after them (opaque, already safe to start from), and whether more wait."""
+
+    tickets: tuple[StoreTicket, ...]
+    cursor: str
+    more: bool
+
+
+class TicketStore(Protocol):
+    """Five methods, one of them writing (plus ``create`` for the desk and for follow-ups; same rules)."""
+
+    name: str
+    caps: Caps
+
+    def changes(self, cursor: str, limit: int) -> Page:
+        """Tickets changed after ``cursor`` ("" = from the beginning), at least once; the caller drops what it knows."""
+
+    def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
+        """The customer's tickets, newest first."""
+
+    def thread(self, ticket: str) -> tuple[StoreNote, ...]:
+        """The notes of a ticket, oldest first (raises Rejected when there is no such ticket)."""
+
+    def find(self, uid: str, ticket: str) -> Receipt | None:
+        """What the store holds under our marker; None when nothing."""
+
+    def push(self, change: Change) -> Receipt:
+        """Write a change so that it stands there exactly once, however often this is called (raises StoreError)."""
+
+    def create(self, new: NewTicket) -> StoreTicket:
+        """File a ticket so that it stands there exactly once."""
+
+    def check(self) -> None:
+        """Raise a StoreError with a sentence when the store cannot be worked with."""
+
+
+class StoreError(Exception):
+    """Something went wrong at the store; the text is one sentence for the dispatcher."""
+
+
+class Retry(StoreError):
+    """Refused for now, or the outcome is unknown. ``after``: seconds that the store asks us to wait."""
+
+    def __init__(self, sentence: str, *, after: int = 0) -> None:
+        super().__init__(sentence)
+        self.after = after
+
+
+class Conflict(StoreError):
+    """The ticket changed since ``base``; our note is in, the status is left to a person."""
+
+    def __init__(self, sentence: str, *, receipt: Receipt | None = None) -> None:
+        super().__init__(sentence)
+        self.receipt = receipt
+
+
+class Denied(StoreError):
+    """The store does not accept our credentials: nothing more is tried until a person mends them."""
+
+
+class Rejected(StoreError):
+    """The store will never take this as it is: a person must look."""
