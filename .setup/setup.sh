@@ -170,6 +170,7 @@ use_pip_mirror() {
 # --- Browser libraries, fonts, JavaScript checkers -------------------------------------------------------------
 
 node_packages() {
+    if [ -d .node ] && ! grep -qsF "$PWD/.node" .node/bin/activate; then rm -rf .node node_modules/.stamp; fi # moved
     wanted=$(level_of node_modules/.stamp)
     same node_modules/.stamp "$wanted $(hash_of package-lock.json)" && return 0
     find_node

@@ -3,7 +3,8 @@
     python .setup/vendor.py            copy; refuse a file whose SHA-256 is not the one in vendor.json
     python .setup/vendor.py --accept   copy; write what was found into vendor.json (`make lock`)
 
-`vendor.json` names each source, its target and its expected SHA-256. The copies are never committed;
+`vendor.json` names each source, its target and its expected SHA-256, and the package whose types the checker of
+our JavaScript should read for it. The copies are never committed;
 `static/vendor/manifest.json` lists the ones the browser gets, `{file name: sha256}`.
 """
 
@@ -27,6 +28,8 @@ def main(arguments: list[str]) -> int:
         if not source.is_file() and not (target.is_file() and not accept):
             print(f"{source.relative_to(ROOT)} is missing: run `make setup`.", file=sys.stderr)
             return 1
+        if "types" in entry:
+            write(target.with_suffix(".d.ts"), f'export {{ default }} from "{entry["types"]}";\n')
         if accept:
             entry["sha256"] = sha256(source)
         elif target.is_file() and sha256(target) == entry["sha256"]:
@@ -36,8 +39,9 @@ def main(arguments: list[str]) -> int:
             return 1
         copy(source, target)
     if accept:
-        LIST.write_text(json.dumps(entries, indent=2) + "\n")
-    write_manifest({Path(entry["to"]).name: entry["sha256"] for entry in entries if served(entry["to"])})
+        write(LIST, json.dumps(entries, indent=2) + "\n")
+    manifest = {Path(entry["to"]).name: entry["sha256"] for entry in entries if served(entry["to"])}
+    write(ROOT / BROWSER / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return 0
 
 
@@ -58,11 +62,11 @@ def served(target: str) -> bool:
     return Path(target).parent == BROWSER
 
 
-def write_manifest(files: dict[str, str]) -> None:
-    manifest = ROOT / BROWSER / "manifest.json"
-    text = json.dumps(files, indent=2, sort_keys=True) + "\n"
-    if not manifest.is_file() or manifest.read_text() != text:
-        manifest.write_text(text)
+def write(path: Path, text: str) -> None:
+    """Write only what differs, so that nothing looks newer than it is."""
+    if not path.is_file() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 if __name__ == "__main__":
