@@ -1,14 +1,21 @@
 /**
- * The page works without this. Elements that name a behaviour get its module:
+ * The page works without this. Elements that name behaviours get their modules:
  * `data-behaviour="autosave"` loads ./autosave.js and calls its `start(element)`.
  */
 import { start as answerTaps } from "./busy.js";
 
+/** @type {Record<string, () => Promise<{start: (element: any) => unknown}>>} */
+const BEHAVIOURS = {
+  autosave: () => import("./autosave.js"),
+  chips: () => import("./chips.js"),
+  focus: () => import("./focus.js"),
+  photo: () => import("./photo.js"),
+  "signature-pad": () => import("./signature-pad.js"),
+};
+
 answerTaps(document);
 for (const element of document.querySelectorAll("[data-behaviour]")) {
-  for (const name of (element.getAttribute("data-behaviour") ?? "").split(" ")) {
-    if (/^[a-z-]+$/.test(name)) void begin(name, element);
-  }
+  for (const name of (element.getAttribute("data-behaviour") ?? "").split(" ")) void begin(name, element);
 }
 
 /**
@@ -16,6 +23,6 @@ for (const element of document.querySelectorAll("[data-behaviour]")) {
  * @param {Element} element
  */
 async function begin(name, element) {
-  const behaviour = await import(`./${name}.js`);
+  const behaviour = await BEHAVIOURS[name]();
   behaviour.start(element);
 }
