@@ -83,7 +83,7 @@ class TryLater(FieldAppError):
 
 def init_app(app: Flask) -> None:
     """Register the one handler for our errors, HTTP errors and everything else."""
-    app.register_error_handler(FieldAppError, _answer)
+    app.register_error_handler(FieldAppError, answer)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unexpected)
 
@@ -94,7 +94,8 @@ def wants_json() -> bool:
     return best == "application/json"
 
 
-def _answer(error: FieldAppError) -> Response:
+def answer(error: FieldAppError) -> Response:
+    """The sentence as a page or as JSON, with the headers that belong to it."""
     response = _rendered(error.status, error.code, error.sentence, error.fields)
     if isinstance(error, TryLater):
         response.headers["Retry-After"] = str(error.retry_after)

@@ -81,6 +81,7 @@ def init_app(app: Flask) -> None:
     app.after_request(_finish)
     app.register_error_handler(LoginNeeded, _to_login)
     app.context_processor(_page_context)
+    app.jinja_env.globals["submission_id"] = lambda: str(uuid7())
 
 
 # ---- before a request -------------------------------------------------------------------------------
