@@ -57,12 +57,18 @@ def app(tmp_path: Path, migrated: Path) -> Iterator[Flask]:
 
 
 class Browser(FlaskClient):
-    """A client that says where its writes come from, as browsers do."""
+    """A client that says where its writes come from, as browsers do.
+
+    Each request has a context of its own, as on a server: who is logged in and what was read do not leak from the
+    test or from the request before. What the test has read is read again when touched.
+    """
 
     def open(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         headers = dict(kwargs.pop("headers", None) or {})
         headers.setdefault("Sec-Fetch-Site", "same-origin")
-        return super().open(*args, headers=headers, **kwargs)
+        db.session.rollback()
+        with self.application.app_context():
+            return super().open(*args, headers=headers, **kwargs)
 
 
 @pytest.fixture

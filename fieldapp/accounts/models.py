@@ -68,6 +68,15 @@ class LoginSession(Keyed, Base):
 
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
+    def open_at(self, moment: datetime) -> bool:
+        """Whether this session lets its person in: not ended, not idle too long, not too old, person not disabled."""
+        return (
+            self.ended_at is None
+            and moment < self.idle_until
+            and moment < self.expires_at
+            and self.user.disabled_at is None
+        )
+
 
 class LoginFailure(Keyed, Base):
     """A try that failed, counted per account and per address so that guessing gets slower and slower."""

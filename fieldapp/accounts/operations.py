@@ -39,4 +39,36 @@ def lifetimes(user: User) -> tuple[timedelta, timedelta]:
 
 def keyed_hash(token: str) -> str:
     """What is kept of a token: useless to whoever reads the database."""
-    return hmac.new(settings.key.encode(), token.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(settings.key.encode(), token.encode(), "sha256").hex()
+
+
+# ---- sessions ---------------------------------------------------------------------------------------
+
+
+@operation
+def open_session(user: User, *, user_agent: str, address: str) -> str:
+    """Log a device in and return its token (256 random bits), which is not kept: only its keyed hash is."""
+    token, now = secrets.token_urlsafe(32), clock.now()
+    idle, absolute = lifetimes(user)
+    db.session.add(
+        LoginSession(
+            user_id=user.id,
+            token_hash=keyed_hash(token),
+            created_at=now,
+            seen_at=now,
+            idle_until=now + idle,
+            expires_at=now + absolute,
+            user_agent=user_agent[:200],
+            address=address[:60],
+        )
+    )
+    return token
+
+
+@operation
+def touch(login_session: LoginSession) -> None:
+    """The device was seen: its idle time starts anew (never beyond the session's absolute end)."""
+    now = clock.now()
+    idle, _absolute = lifetimes(login_session.user)
+    login_session.seen_at = now
+    login_session.idle_until = min(now + idle, login_session.expires_at)

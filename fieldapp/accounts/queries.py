@@ -1,0 +1,78 @@
+"""Reading people and their sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+
+from fieldapp import clock
+from fieldapp.accounts.models import Invitation, LoginSession, User
+from fieldapp.errors import NotAllowedNow, NotFound
+from fieldapp.extensions import db
+from fieldapp.i18n import _
+
+
+def session_of(token_hash: str) -> LoginSession | None:
+    """The session with its person, in one SELECT; it may have ended (see ``LoginSession.open_at``)."""
+    return db.session.scalar(select(LoginSession).where(LoginSession.token_hash == token_hash))
+
+
+def person_named(username: str) -> User | None:
+    """The person with this log-in name, as typed: case and blanks around it do not matter."""
+    return db.session.scalar(select(User).where(User.username == written(username)))
+
+
+def written(username: str) -> str:
+    """A log-in name as it is kept."""
+    return username.strip().casefold()
+
+
+def person_or_404(user_id: UUID) -> User:
+    """A person by key (raises NotFound)."""
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise NotFound(_("This person does not exist."))
+    return user
+
+
+def people() -> Sequence[User]:
+    """Everybody: who may log in first, then by role and name."""
+    return db.session.scalars(select(User).order_by(User.disabled_at.is_not(None), User.role, User.username)).all()
+
+
+def demo_people() -> Sequence[User]:
+    """Who may log in on a demo day, engineers last since they are most."""
+    return db.session.scalars(select(User).where(User.disabled_at.is_(None)).order_by(User.role, User.id)).all()
+
+
+def devices(user: User) -> Sequence[LoginSession]:
+    """Where a person is logged in at this moment, last seen first."""
+    now = clock.now()
+    query = select(LoginSession).where(
+        LoginSession.user_id == user.id,
+        LoginSession.ended_at.is_(None),
+        LoginSession.idle_until > now,
+        LoginSession.expires_at > now,
+    )
+    return db.session.scalars(query.order_by(LoginSession.seen_at.desc())).all()
+
+
+def last_seen() -> dict[UUID, datetime]:
+    """When each person was last seen, by key of the person."""
+    rows = db.session.execute(
+        select(LoginSession.user_id, LoginSession.seen_at).order_by(LoginSession.seen_at)
+    )
+    return {user_id: seen_at for user_id, seen_at in rows}
+
+
+def invitation_or_404(token_hash: str) -> Invitation:
+    """An invitation that still works (raises NotFound, or NotAllowedNow when used, replaced or too old)."""
+    invitation = db.session.scalar(select(Invitation).where(Invitation.token_hash == token_hash))
+    if invitation is None:
+        raise NotFound(_("This invitation does not exist. Please check that the whole link was copied."))
+    if invitation.used_at is not None or invitation.expires_at <= clock.now() or not invitation.user.is_active:
+        raise NotAllowedNow(_("This invitation was used already or is older than a day. Please ask for a new one."))
+    return invitation
