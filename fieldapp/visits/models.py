@@ -36,6 +36,7 @@ class Visit(Keyed, Base):
         Index("ix_visit_asset_id_window_start", "asset_id", "window_start"),
         Index("ix_visit_closed_at_window_start", "closed_at", "window_start"),
         Index("ix_visit_window_start", "window_start"),
+        Index("ix_visit_status_closed_at", "status", "closed_at"),
     )
 
     ticket_id: Mapped[UUID] = mapped_column(ForeignKey("ticket.id"), index=True)

@@ -96,6 +96,16 @@ def cancel(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> 
     return _take(visit, row, by=by, told=told, payload={"reason": _needed(reason, "reason")})
 
 
+@operation
+def take_back(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> Receipt:
+    """撤回派单: the office takes the visit from its engineer; it waits to be planned again, with the reason."""
+    visit = locked(visit)
+    row = transitions.check(visit, "taken_back", by.role)
+    payload = {"reason": _needed(reason, "reason"), "lead": str(visit.lead_id)}
+    visit.lead_id = visit.accepted_at = visit.departed_at = None
+    return _take(visit, row, by=by, told=told, payload=payload)
+
+
 # ---- the engineer -----------------------------------------------------------------------------------
 
 

@@ -73,6 +73,7 @@ TRANSITIONS = _table(
     Transition("replanned", ("scheduled", "accepted", "traveling"), "scheduled", OFFICE, "scheduled_at"),
     Transition("accepted", ("scheduled",), "accepted", ENGINEER, "accepted_at"),
     Transition("declined", ("scheduled", "accepted"), "draft", ENGINEER),
+    Transition("taken_back", ("scheduled", "accepted", "traveling"), "draft", OFFICE),
     Transition("departed", ("accepted",), "traveling", ENGINEER, "departed_at"),
     Transition("arrived", ("traveling",), "arrived", ENGINEER, "arrived_at"),
     Transition("started", ("arrived",), "working", ENGINEER, "started_at"),

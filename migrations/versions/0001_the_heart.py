@@ -339,6 +339,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_visit_site_id"), ["site_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_visit_ticket_id"), ["ticket_id"], unique=False)
         batch_op.create_index("ix_visit_window_start", ["window_start"], unique=False)
+        batch_op.create_index("ix_visit_status_closed_at", ["status", "closed_at"], unique=False)
 
     op.create_table(
         "service_record",
@@ -429,6 +430,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_open_item")),
     )
     with op.batch_alter_table("open_item", schema=None) as batch_op:
+        batch_op.create_index("ix_open_item_closed_at_promised_by", ["closed_at", "promised_by"], unique=False)
         batch_op.create_index("ix_open_item_customer_id_closed_at", ["customer_id", "closed_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_open_item_record_id"), ["record_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_open_item_ticket_id"), ["ticket_id"], unique=False)
@@ -541,6 +543,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_open_item_ticket_id"))
         batch_op.drop_index(batch_op.f("ix_open_item_record_id"))
         batch_op.drop_index("ix_open_item_customer_id_closed_at")
+        batch_op.drop_index("ix_open_item_closed_at_promised_by")
 
     op.drop_table("open_item")
     op.drop_table("visit_event")
@@ -550,6 +553,7 @@ def downgrade() -> None:
 
     op.drop_table("service_record")
     with op.batch_alter_table("visit", schema=None) as batch_op:
+        batch_op.drop_index("ix_visit_status_closed_at")
         batch_op.drop_index("ix_visit_window_start")
         batch_op.drop_index(batch_op.f("ix_visit_ticket_id"))
         batch_op.drop_index(batch_op.f("ix_visit_site_id"))
