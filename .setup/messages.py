@@ -7,6 +7,7 @@ Simplified twin by OpenCC (with Taiwan's words); read what it wrote in `git diff
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -16,37 +17,33 @@ from opencc import OpenCC
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "fieldapp" / "translations"
 SIMPLIFIED, TRADITIONAL = "zh_Hans_CN", "zh_Hant_TW"
+AUTHORS = "the authors of fieldapp"
 KEYWORDS = ("lazy", "_l", "lazy_gettext", "npgettext:1c,2,3", "lazy_ngettext:1,2")
 
 
 def main() -> int:
-    with tempfile.NamedTemporaryFile(suffix=".pot") as template:
-        extract(template.name)
-        for locale in (SIMPLIFIED, TRADITIONAL):
-            merge(template.name, locale)
+    found = collect()
     simplified, traditional = read(SIMPLIFIED), read(TRADITIONAL)
+    for catalogue in (simplified, traditional):
+        catalogue.update(found, no_fuzzy_matching=True, update_creation_date=False)
     prefilled = prefill(traditional, simplified)
+    write(SIMPLIFIED, simplified)
     write(TRADITIONAL, traditional)
-    print(f"{SIMPLIFIED}: {missing(simplified)} texts to translate. {TRADITIONAL}: {prefilled} prefilled, to be read.")
+    print(f"{SIMPLIFIED}: {len(empty(simplified))} of {len(simplified)} texts to translate.")
+    print(f"{TRADITIONAL}: {prefilled} prefilled, {len(empty(traditional))} to translate.")
     return 0
 
 
-def extract(template: str) -> None:
-    keywords = [f"--keyword={keyword}" for keyword in KEYWORDS]
-    pybabel(
-        "extract", "--mapping-file=pyproject.toml", "--add-comments=L10n:", "--add-location=file", "--no-wrap",
-        "--sort-by-file", "--project=fieldapp", *keywords, f"--output-file={template}", ".",
-    )  # fmt: skip
-
-
-def merge(template: str, locale: str) -> None:
-    command = "update" if path_of(locale).is_file() else "init"
-    quiet = ["--ignore-pot-creation-date", "--no-fuzzy-matching", "--ignore-obsolete"] if command == "update" else []
-    pybabel(command, f"--input-file={template}", f"--output-dir={FOLDER}", f"--locale={locale}", "--no-wrap", *quiet)
-
-
-def pybabel(*arguments: str) -> None:
-    subprocess.run([Path(sys.executable).with_name("pybabel"), "--quiet", *arguments], cwd=ROOT, check=True)
+def collect() -> Catalog:
+    """Every text in the code and the templates, with the notes for translators above them."""
+    with tempfile.NamedTemporaryFile(suffix=".pot") as file:
+        arguments = ["--mapping-file=pyproject.toml", "--add-comments=L10n:", "--sort-by-file", "--add-location=file"]
+        arguments += [f"--keyword={keyword}" for keyword in KEYWORDS]
+        pybabel = Path(sys.executable).with_name("pybabel")
+        subprocess.run(
+            [pybabel, "--quiet", "extract", *arguments, f"--output-file={file.name}", "."], cwd=ROOT, check=True
+        )
+        return read_po(file)
 
 
 def prefill(traditional: Catalog, simplified: Catalog) -> int:
@@ -74,22 +71,32 @@ def is_filled(message: Message) -> bool:
     return bool(texts) and all(texts)
 
 
-def missing(catalogue: Catalog) -> int:
-    return len(empty(catalogue))
-
-
 def path_of(locale: str) -> Path:
     return FOLDER / locale / "LC_MESSAGES" / "messages.po"
 
 
 def read(locale: str) -> Catalog:
+    if not path_of(locale).is_file():
+        return Catalog(
+            locale=locale,
+            domain="messages",
+            header_comment=f"# fieldapp: {locale}",
+            project="fieldapp",
+            version="1",
+            last_translator=AUTHORS,
+            language_team=AUTHORS,
+            msgid_bugs_address=AUTHORS,
+            revision_date=datetime.now(UTC),
+            fuzzy=False,
+        )
     with path_of(locale).open("rb") as file:
         return read_po(file, locale=locale)
 
 
 def write(locale: str, catalogue: Catalog) -> None:
+    path_of(locale).parent.mkdir(parents=True, exist_ok=True)
     with path_of(locale).open("wb") as file:
-        write_po(file, catalogue, width=0)
+        write_po(file, catalogue, width=0, ignore_obsolete=True)
 
 
 if __name__ == "__main__":
