@@ -2,9 +2,7 @@
 # Both first set up what is missing (.setup/setup.sh); a second run skips that in about a second.
 
 .DEFAULT_GOAL := help
-.ONESHELL:
 SHELL := /bin/sh
-.SHELLFLAGS := -eu -c
 MAKEFLAGS += --no-print-directory
 
 # Node.js that the set-up brought, where the machine has none.
@@ -13,7 +11,9 @@ export PATH := $(CURDIR)/.node/bin:$(PATH)
 BIN := .venv/bin
 FLASK := $(BIN)/flask --app app
 JOBS ?= 2
+COVERED := fieldapp/*/operations.py,fieldapp/*/models.py,fieldapp/*/transitions.py,fieldapp/outbox.py,fieldapp/sync/*
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
+JAVASCRIPT_TESTS := $(wildcard tests/js/*.test.js)
 
 .PHONY: help
 help: ## List these commands
@@ -50,7 +50,10 @@ quick: setup-test ## Run the tests without a browser and without crash rounds
 
 .PHONY: coverage
 coverage: setup-test ## Run the tests without a browser and show uncovered branches
-	@$(PYTEST) -m 'not browser' --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(PYTEST) -m 'not browser' --cov --cov-report= $(ARGS)
+	@$(BIN)/coverage report --show-missing --skip-covered
+	@echo 'Every branch of these must be covered:'
+	@$(BIN)/coverage report --show-missing --include='$(COVERED)' --fail-under=100
 
 .PHONY: bench
 bench: setup-test ## Measure pages, completion, PDF and growth against a bare Flask route
@@ -67,10 +70,10 @@ static-checks: check-python check-templates check-javascript check-migrations ##
 .PHONY: check-python
 check-python: setup-test
 	@$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/deptry .
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
 
 .PHONY: check-templates
 check-templates: setup-test
@@ -79,31 +82,31 @@ check-templates: setup-test
 .PHONY: check-javascript
 check-javascript: setup-test
 	@node_modules/.bin/eslint --config .setup/eslint.config.mjs --max-warnings 0 --no-warn-ignored static/js
-	node_modules/.bin/tsc --project .setup/jsconfig.json
+	@node_modules/.bin/tsc --project .setup/jsconfig.json
+	$(if $(JAVASCRIPT_TESTS),@node --test $(JAVASCRIPT_TESTS))
 
 # The models say what the newest migration makes: upgrade an empty database, then compare.
 .PHONY: check-migrations
 check-migrations: setup-test
-	@folder=$$(mktemp -d)
-	trap 'rm -r "$$folder"' EXIT
-	export FIELDAPP_DATA_DIR="$$folder" FIELDAPP_DATABASE_URL="sqlite:///$$folder/check.sqlite3" FIELDAPP_SECRET_KEY=only-for-this-check-0123456789abcdef
-	$(FLASK) db upgrade
-	$(FLASK) db check
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \
+	export FIELDAPP_DATA_DIR="$$folder" FIELDAPP_DATABASE_URL="sqlite:///$$folder/check.sqlite3" \
+		FIELDAPP_SECRET_KEY=only-for-this-check-0123456789abcdef && \
+	$(FLASK) db upgrade && $(FLASK) db check
 
 # --- Change ------------------------------------------------------------------------------------------------------
 
 .PHONY: fix
 fix: setup-test ## Mend what a tool can mend: imports, format, simple lint
 	@$(BIN)/ruff check --fix --show-fixes || true
-	$(BIN)/ruff format
-	node_modules/.bin/eslint --config .setup/eslint.config.mjs --fix --no-warn-ignored static/js || true
+	@$(BIN)/ruff format
+	@node_modules/.bin/eslint --config .setup/eslint.config.mjs --fix --no-warn-ignored static/js || true
 
 .PHONY: messages
 messages: setup-test ## Collect texts for translation and prefill Traditional from Simplified Chinese
 	@$(BIN)/python .setup/messages.py
-	.setup/setup.sh test
+	@.setup/setup.sh test
 
 .PHONY: lock
 lock: setup-test ## Renew the lock files after a change in pyproject.toml or package.json (ARGS=--upgrade for newer)
 	@.setup/lock.sh $(ARGS)
-	.setup/setup.sh test
+	@.setup/setup.sh test
