@@ -119,14 +119,14 @@ def upgrade() -> None:
         sa.Column("blackout", sa.Text(), nullable=False),
         sa.Column("account_owner_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", UtcDateTime(timezone=True), nullable=False),
+        sa.Column("search_text", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["account_owner_id"], ["user.id"], name=op.f("fk_customer_account_owner_id_user")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_customer")),
         sa.UniqueConstraint("number", name=op.f("uq_customer_number")),
     )
     with op.batch_alter_table("customer", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_customer_name"), ["name"], unique=False)
-        batch_op.create_index(batch_op.f("ix_customer_phone"), ["phone"], unique=False)
+        batch_op.create_index("ix_customer_name_id_search_text", ["name", "id", "search_text"], unique=False)
 
     op.create_table(
         "invitation",
@@ -208,13 +208,14 @@ def upgrade() -> None:
         sa.Column("email", sa.String(length=160), nullable=False),
         sa.Column("role", sa.String(length=60), nullable=False),
         sa.Column("language", sa.String(length=12), nullable=True),
+        sa.Column("search_text", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["customer_id"], ["customer.id"], name=op.f("fk_contact_customer_id_customer")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contact")),
     )
     with op.batch_alter_table("contact", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_contact_customer_id"), ["customer_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_contact_mobile"), ["mobile"], unique=False)
-        batch_op.create_index(batch_op.f("ix_contact_name"), ["name"], unique=False)
+        batch_op.create_index("ix_contact_search_text_customer_id", ["search_text", "customer_id"], unique=False)
 
     op.create_table(
         "site",
@@ -226,6 +227,7 @@ def upgrade() -> None:
         sa.Column("longitude_e6", sa.Integer(), nullable=True),
         sa.Column("access_notes", sa.Text(), nullable=False),
         sa.Column("region", sa.String(length=60), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["customer_id"], ["customer.id"], name=op.f("fk_site_customer_id_customer")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_site")),
     )
@@ -245,6 +247,8 @@ def upgrade() -> None:
         sa.Column("warranty_until", sa.Date(), nullable=True),
         sa.Column("config", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(timezone=True), nullable=False),
+        sa.Column("search_text", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["customer_id"], ["customer.id"], name=op.f("fk_asset_customer_id_customer")),
         sa.ForeignKeyConstraint(["parent_id"], ["asset.id"], name=op.f("fk_asset_parent_id_asset")),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_asset_site_id_site")),
@@ -253,6 +257,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("asset", schema=None) as batch_op:
         batch_op.create_index("ix_asset_customer_id_model", ["customer_id", "model"], unique=False)
+        batch_op.create_index("ix_asset_search_text_customer_id", ["search_text", "customer_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_asset_site_id"), ["site_id"], unique=False)
 
     op.create_table(
@@ -367,12 +372,11 @@ def upgrade() -> None:
         sa.Column("solution", sa.Text(), nullable=False),
         sa.Column("prevention", sa.Text(), nullable=False),
         sa.Column("tools", sa.Text(), nullable=False),
+        sa.Column("solved_item_ids", sa.JSON(), nullable=False),
         sa.Column("content", sa.Text(), nullable=True),
         sa.Column("content_hash", sa.String(length=64), nullable=True),
         sa.Column("frozen_at", UtcDateTime(timezone=True), nullable=True),
         sa.Column("signed_at", UtcDateTime(timezone=True), nullable=True),
-        sa.Column("voided_at", UtcDateTime(timezone=True), nullable=True),
-        sa.Column("void_reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["author_id"], ["user.id"], name=op.f("fk_service_record_author_id_user")),
         sa.ForeignKeyConstraint(
             ["corrects_id"], ["service_record.id"], name=op.f("fk_service_record_corrects_id_service_record")
@@ -574,6 +578,7 @@ def downgrade() -> None:
     op.drop_table("ticket")
     with op.batch_alter_table("asset", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_asset_site_id"))
+        batch_op.drop_index("ix_asset_search_text_customer_id")
         batch_op.drop_index("ix_asset_customer_id_model")
 
     op.drop_table("asset")
@@ -582,8 +587,7 @@ def downgrade() -> None:
 
     op.drop_table("site")
     with op.batch_alter_table("contact", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_contact_name"))
-        batch_op.drop_index(batch_op.f("ix_contact_mobile"))
+        batch_op.drop_index("ix_contact_search_text_customer_id")
         batch_op.drop_index(batch_op.f("ix_contact_customer_id"))
 
     op.drop_table("contact")
@@ -604,8 +608,7 @@ def downgrade() -> None:
 
     op.drop_table("invitation")
     with op.batch_alter_table("customer", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_customer_phone"))
-        batch_op.drop_index(batch_op.f("ix_customer_name"))
+        batch_op.drop_index("ix_customer_name_id_search_text")
 
     op.drop_table("customer")
     with op.batch_alter_table("user", schema=None) as batch_op:
