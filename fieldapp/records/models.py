@@ -67,13 +67,12 @@ class ServiceRecord(Keyed, Base):
     solution: Mapped[str] = mapped_column(Text, default="")
     prevention: Mapped[str] = mapped_column(Text, default="")
     tools: Mapped[str] = mapped_column(Text, default="")
+    solved_item_ids: Mapped[list[str]] = mapped_column(JSON, default=list)
 
     content: Mapped[str | None] = mapped_column(Text)
     content_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     frozen_at: Mapped[datetime | None]
     signed_at: Mapped[datetime | None]
-    voided_at: Mapped[datetime | None]
-    void_reason: Mapped[str] = mapped_column(Text, default="")
 
     visit: Mapped[Visit] = relationship()
     author: Mapped[User] = relationship()
@@ -98,6 +97,11 @@ class ServiceRecord(Keyed, Base):
     @property
     def is_correction(self) -> bool:
         return self.corrects_id is not None
+
+    @property
+    def origin(self) -> ServiceRecord:
+        """The revision that was filled on site: photos and the backup acknowledgement belong to it."""
+        return self.corrects.origin if self.corrects else self
 
     @property
     def frozen_content(self) -> dict[str, Any]:
@@ -138,7 +142,10 @@ class OpenItem(Keyed, Base):
     """Something that remains to be solved (还需解决). It heads the next visit until a visit closes it."""
 
     __tablename__ = "open_item"
-    __table_args__ = (Index("ix_open_item_customer_id_closed_at", "customer_id", "closed_at"),)
+    __table_args__ = (
+        Index("ix_open_item_customer_id_closed_at", "customer_id", "closed_at"),
+        Index("ix_open_item_closed_at_promised_by", "closed_at", "promised_by"),
+    )
 
     record_id: Mapped[UUID] = mapped_column(ForeignKey("service_record.id"), index=True)
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customer.id"))

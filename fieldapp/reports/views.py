@@ -1,13 +1,66 @@
-"""Pages of reports."""
+"""The issued report as a file, and the page behind its QR code."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+from uuid import UUID
 
-from fieldapp.audit import AuditEntry as _a
-from fieldapp.accounts.models import *
-from fieldapp.offline.models import *
-from fieldapp.outbox import Promise as _p
+from flask import Blueprint, Response, make_response, render_template, request
+from flask_login import current_user
+from sqlalchemy import select
+
+from fieldapp.errors import NotFound
+from fieldapp.extensions import db
+from fieldapp.i18n import _, known_locale
+from fieldapp.records.models import ServiceRecord
+from fieldapp.reports import operations
 from fieldapp.reports.models import Report
+from fieldapp.security import EVERYONE, public, requires
+from fieldapp.storage import blobs
+from fieldapp.visits.models import Visit, visible_to
 
 blueprint = Blueprint("reports", __name__)
+
+
+@blueprint.get("/reports/<uuid:report_id>.pdf")
+@requires(*EVERYONE)
+def show(report_id: UUID) -> Response:
+    """The PDF; ``?locale=en`` gives the same record in another language."""
+    report = _report_or_404(report_id)
+    response = make_response(blobs.get(report.sha256))
+    response.headers["Content-Type"] = "application/pdf"
+    response.headers["Content-Disposition"] = f'inline; filename="{report.file_name}"'
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["ETag"] = f'"{report.sha256}"'
+    return response
+
+
+@blueprint.get("/verify/<content_hash>")
+@public
+def verify(content_hash: str) -> Response | str:
+    """What a QR code on paper asks: is there a record with this content, and is it the newest? No personal data."""
+    record = _signed(content_hash)
+    if record is None:
+        return make_response(render_template("reports/verify.html", record=None, newest=None), 404)
+    newest = select(ServiceRecord).where(
+        ServiceRecord.visit_id == record.visit_id, ServiceRecord.signed_at.is_not(None)
+    )
+    newest_record = db.session.scalar(newest.order_by(ServiceRecord.revision.desc()).limit(1))
+    return render_template("reports/verify.html", record=record, newest=newest_record)
+
+
+def _report_or_404(report_id: UUID) -> Report:
+    query = select(Report).join(ServiceRecord).join(Visit, ServiceRecord.visit_id == Visit.id)
+    report = db.session.scalar(query.where(Report.id == report_id, visible_to(current_user)))
+    if report is None:
+        raise NotFound(_("This report does not exist, or it is not yours to see."))
+    wanted = known_locale(request.args.get("locale", ""))
+    if wanted is None:
+        return report
+    return operations.find(report.record_id, wanted, report.revision) or report
+
+
+def _signed(content_hash: str) -> ServiceRecord | None:
+    if len(content_hash) != 64:
+        return None
+    query = select(ServiceRecord).where(ServiceRecord.content_hash == content_hash)
+    return db.session.scalar(query.where(ServiceRecord.signed_at.is_not(None)).limit(1))

@@ -1,0 +1,576 @@
+"""What people do with a service record: fill it, have the backup acknowledged, finish, sign, review, correct.
+
+Each public function is one use case and one transaction and returns what the receipt says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from fieldapp import audit, clock, outbox
+from fieldapp.accounts.models import User
+from fieldapp.errors import Invalid, NotAllowedNow
+from fieldapp.extensions import db, locked, operation, serialize, settings, uuid7
+from fieldapp.i18n import _
+from fieldapp.offline.operations import Receipt, Told
+from fieldapp.records import content, ink, pictures
+from fieldapp.records.models import (
+    OUTCOMES,
+    PHOTO_KINDS,
+    RATINGS,
+    SERVICE_TYPES,
+    Counter,
+    OpenItem,
+    PartUse,
+    Photo,
+    ServiceRecord,
+    Signature,
+)
+from fieldapp.records.queries import record_of
+from fieldapp.records.standing import standing_of
+from fieldapp.storage import blobs
+from fieldapp.visits import operations as visits
+from fieldapp.visits.models import Visit
+
+FILLING = ("arrived", "working", "paused")
+MOST_PHOTOS = 20
+EVENT_SLACK = timedelta(minutes=1)
+FUTURE_SLACK = timedelta(minutes=10)
+LONGEST_SERVICE = timedelta(days=14)
+METHODS_OF = {
+    "backup_ack": ("drawn", "typed", "refused", "not_applicable"),
+    "customer": ("drawn", "typed", "remote", "refused", "absent"),
+    "engineer": ("drawn", "typed"),
+    "manager": ("drawn", "typed"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartLine:
+    """One part as typed."""
+
+    name: str
+    serial: str = ""
+    quantity: int = 1
+    old_serial: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenLine:
+    """One open item as typed."""
+
+    text: str
+    cause: str = ""
+    part: str = ""
+    promised_by: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """The fields of the form as typed values; what is empty is simply not filled yet."""
+
+    service_type: str | None = None
+    customer_name: str = ""
+    content_text: str = ""
+    outcome: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    times_reason: str = ""
+    remark: str = ""
+    contact_phone: str = ""
+    cause: str = ""
+    solution: str = ""
+    prevention: str = ""
+    tools: str = ""
+    parts: tuple[PartLine, ...] = ()
+    open_items: tuple[OpenLine, ...] = ()
+    solved_item_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """客户评价 (F7, F8) and the signer's phone (F12)."""
+
+    skill_rating: str | None = None
+    attitude_rating: str | None = None
+    contact_phone: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A signature as it was given, or the reason why it was not. ``strokes`` is the pad's JSON;
+    ``evidence``: address and user agent at upload."""
+
+    method: str
+    name: str = ""
+    phone: str = ""
+    reason: str = ""
+    strokes: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+# ---- filling ----------------------------------------------------------------------------------------
+
+
+@operation
+def save(visit: Visit, filled: Filled, *, by: User, told: Told | None = None) -> Receipt:
+    """Keep the draft. ``told.base_revision``: the draft the person saw; another one meanwhile raises NotAllowedNow."""
+    record = _draft(visit, by=by)
+    base = told.base_revision if told else None
+    if base is not None and base < record.draft_revision:
+        raise NotAllowedNow(_("This record was changed elsewhere meanwhile. Your text is kept here; please compare."))
+    _write(record, filled)
+    db.session.flush()
+    return _receipt(record)
+
+
+@operation
+def acknowledge_backup(visit: Visit, given: Given, *, by: User, told: Told | None = None) -> Receipt:
+    """已提醒客户备份账套 (F6): signed by the customer, refused with a reason, or not applicable."""
+    record = _draft(visit, by=by)
+    _void(record, "backup_ack")
+    statement = content.canonical_backup(record)
+    _sign(record, "backup_ack", given, consent="backup_ack/1", content_hash=content.sha256(statement), by=by, told=told)
+    visits.note_event(visit, "backup_acknowledged", by=by, told=told, method=given.method)
+    db.session.flush()
+    return _receipt(record)
+
+
+@operation
+def add_photo(
+    visit: Visit,
+    upload: bytes,
+    *,
+    kind: str,
+    caption: str = "",
+    taken_at: datetime | None = None,
+    by: User,
+    told: Told | None = None,
+) -> Receipt:
+    """Keep a photo (before, after, label). The same picture twice is one photo."""
+    if kind not in PHOTO_KINDS:
+        raise Invalid(_("Say whether the photo was taken before or after, or shows the label."))
+    picture = pictures.normalised(upload)
+    record = _draft(visit, by=by)
+    kept = [photo for photo in record.photos if photo.removed_at is None]
+    if len(kept) >= MOST_PHOTOS:
+        raise Invalid(_("A record holds at most %(most)s photos.", most=MOST_PHOTOS))
+    sha256 = blobs.put(picture.full)
+    photo = next((each for each in record.photos if each.sha256 == sha256), None)
+    if photo is None:
+        photo = Photo(
+            id=uuid7(),
+            sha256=sha256,
+            print_sha256=blobs.put(picture.print),
+            thumb_sha256=blobs.put(picture.thumb),
+            size=len(picture.full),
+            width=picture.width,
+            height=picture.height,
+            taken_at=taken_at or (told.at if told else clock.now()),
+            uploaded_by_id=by.id,
+        )
+        record.photos.append(photo)
+    photo.kind, photo.caption, photo.removed_at = kind, caption.strip()[:200], None
+    db.session.flush()
+    return _receipt(record, photo=str(photo.id), sha256=sha256)
+
+
+@operation
+def remove_photo(visit: Visit, photo_id: UUID, *, by: User, told: Told | None = None) -> Receipt:
+    """Take a photo out of the draft; its row stays as a fact."""
+    record = _draft(visit, by=by)
+    for photo in record.photos:
+        if photo.id == photo_id and photo.removed_at is None:
+            photo.removed_at = clock.now()
+    return _receipt(record)
+
+
+# ---- finishing and signing --------------------------------------------------------------------------
+
+
+@operation
+def finish(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
+    """The work is done: check F2–F6 and F9, freeze the content, and ask for signatures (raises Invalid)."""
+    record = _draft(visit, by=by)
+    _default_times(record, told.at if told else clock.now())
+    _check_complete(record)
+    visits.step(visit, "finished", by=by, told=told, at=record.ended_at, record=str(record.id))
+    _freeze(record)
+    return _receipt(record, status=visit.status)
+
+
+@operation
+def reopen(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
+    """Back to work before all have signed: signatures of the frozen content are voided, and kept."""
+    record = _frozen(visit)
+    visits.step(visit, "reopened", by=by, told=told, content_hash=record.content_hash)
+    for role in ("customer", "engineer"):
+        _void(record, role)
+    record.frozen_at = record.content = record.content_hash = None
+    return _receipt(record, status=visit.status)
+
+
+@operation
+def customer_sign(visit: Visit, evaluation: Evaluation, given: Given, *, by: User, told: Told | None = None) -> Receipt:
+    """客户评价 and 客户签字 (F7, F8, F11, F12): on the phone handed over, or the reason why not."""
+    record = _frozen(visit)
+    _take_customer(record, evaluation, given, by=by, told=told)
+    return _receipt(record)
+
+
+@operation
+def complete(
+    visit: Visit,
+    engineer: Given,
+    *,
+    customer: Given | None = None,
+    evaluation: Evaluation | None = None,
+    by: User,
+    told: Told | None = None,
+) -> Receipt:
+    """服务人员签字 (F13) and the end of the visit. The customer's part may come in the same submission."""
+    record = _frozen(visit)
+    if customer is not None:
+        _take_customer(record, evaluation or Evaluation(), customer, by=by, told=told)
+    if record.signature("customer") is None:
+        raise Invalid(
+            _("The customer has not signed yet."), fields={"customer_method": _("Signature or reason needed.")}
+        )
+    _void(record, "engineer")
+    _sign(record, "engineer", engineer, consent="engineer/1", content_hash=_hash(record), by=by, told=told)
+    _close(visit, record, by=by, told=told)
+    return _receipt(record, status=visit.status)
+
+
+@operation
+def review(visit: Visit, given: Given, *, by: User, told: Told | None = None) -> Receipt:
+    """部门经理签字 (F14), later, in the office: the same content, the report is issued anew."""
+    visit = locked(visit)
+    record = record_of(visit)
+    if record is None or not record.signed:
+        raise NotAllowedNow(_("There is no signed record to review yet."))
+    visits.step(visit, "reviewed", by=by, told=told, record=str(record.id))
+    _sign(record, "manager", given, consent="manager/1", content_hash=_hash(record), by=by, told=told)
+    _promise_report(record, visit, edition="manager")
+    return _receipt(record, status=visit.status)
+
+
+@operation
+def correct(
+    visit: Visit, filled: Filled, *, reason: str, acknowledged: Given, by: User, told: Told | None = None
+) -> Receipt:
+    """更正单: a new revision with its reason and its own acknowledgement; what was signed stays as it is."""
+    visit = locked(visit)
+    old = record_of(visit)
+    if old is None or not old.signed:
+        raise NotAllowedNow(_("Only a signed record is corrected; this one can still be changed."))
+    if not reason.strip():
+        sentence = _("Please write why the record is corrected.")
+        raise Invalid(sentence, fields={"correction_reason": sentence})
+    new = _revision_of(old, reason.strip(), by=by)
+    _write(new, filled)
+    new.started_at, new.ended_at = new.started_at or old.started_at, new.ended_at or old.ended_at
+    _check_complete(new, backup=False)
+    if not _differs(old, new):
+        raise Invalid(_("Nothing was changed, so there is nothing to correct."))
+    _freeze(new)
+    _sign(new, "customer", acknowledged, consent="correction/1", content_hash=_hash(new), by=by, told=told)
+    by_hand = Given(method="typed", name=by.name)
+    _sign(new, "engineer", by_hand, consent="engineer/1", content_hash=_hash(new), by=by, told=told)
+    new.signed_at = clock.now()
+    for item in old.open_items:
+        item.closed_at = item.closed_at or clock.now()
+    visits.note_event(visit, "corrected", by=by, told=told, record=str(new.id), revision=new.revision)
+    audit.record("record.corrected", "record", new.id, by=by.id, corrects=str(old.id), content=_hash(new))
+    _promise_report(new, visit, edition="signed")
+    return _receipt(new)
+
+
+# ---- below: drafts ----------------------------------------------------------------------------------
+
+
+def _draft(visit: Visit, *, by: User) -> ServiceRecord:
+    """The draft of this visit, made when there is none (raises NotAllowedNow when it cannot be changed now)."""
+    visit = locked(visit)
+    record = record_of(visit)
+    if record is not None and record.signed:
+        raise NotAllowedNow(_("A signed record cannot be changed. Write a correction instead."))
+    if record is not None and record.frozen:
+        raise NotAllowedNow(_("The record is waiting for signatures. Go back to work to change it."))
+    if visit.status not in FILLING:
+        raise NotAllowedNow(_("The record can be filled in from arrival on."))
+    return record or _new(visit, by=by)
+
+
+def _new(visit: Visit, *, by: User) -> ServiceRecord:
+    record = ServiceRecord(
+        id=uuid7(),
+        number=_next_number(),
+        revision=1,
+        author_id=by.id,
+        customer_name=visit.customer.name,
+        solved_item_ids=[],
+        created_at=clock.now(),
+    )
+    record.visit = visit
+    db.session.add(record)
+    db.session.flush()
+    return record
+
+
+def _next_number() -> str:
+    """``SR-20261121-0007``: the local day and a number that counts within it."""
+    prefix = f"SR-{clock.local(clock.now(), settings.zone):%Y%m%d}"
+    serialize(prefix)
+    counter = db.session.get(Counter, prefix, with_for_update=True)
+    if counter is None:
+        counter = Counter(prefix=prefix, last=0)
+        db.session.add(counter)
+    counter.last += 1
+    return f"{prefix}-{counter.last:04d}"
+
+
+def _write(record: ServiceRecord, filled: Filled) -> None:
+    _check_choices(filled)
+    plain = asdict(filled)
+    for name in ("parts", "open_items", "solved_item_ids"):
+        plain.pop(name)
+    for name, value in plain.items():
+        setattr(record, name, value.strip() if isinstance(value, str) else value)
+    record.customer_name = record.customer_name or record.visit.customer.name
+    record.solved_item_ids = [str(key) for key in filled.solved_item_ids]
+    record.parts = [PartUse(position=n, **asdict(line)) for n, line in enumerate(filled.parts)]
+    record.open_items = [_open_item(record.visit, n, line) for n, line in enumerate(filled.open_items)]
+
+
+def _open_item(visit: Visit, position: int, line: OpenLine) -> OpenItem:
+    place = {"customer_id": visit.customer_id, "asset_id": visit.asset_id, "ticket_id": visit.ticket_id}
+    return OpenItem(position=position, **place, **asdict(line))
+
+
+def _check_choices(filled: Filled) -> None:
+    for name, value, known in (
+        ("service_type", filled.service_type, SERVICE_TYPES),
+        ("outcome", filled.outcome, OUTCOMES),
+    ):
+        if value is not None and value not in known:
+            raise Invalid(_("Choose one of the answers."), fields={name: _("Choose one of the answers.")})
+
+
+# ---- below: finishing -------------------------------------------------------------------------------
+
+
+def _default_times(record: ServiceRecord, moment: datetime) -> None:
+    record.started_at = record.started_at or record.visit.started_at
+    record.ended_at = record.ended_at or moment
+
+
+def _check_complete(record: ServiceRecord, *, backup: bool = True) -> None:
+    """F2, F4, F5, F6 and F9 as the form demands them; every sentence stands at its field."""
+    wrong: dict[str, str] = {}
+    if record.service_type is None:
+        wrong["service_type"] = _("Choose the kind of service.")
+    if not record.content_text:
+        wrong["content_text"] = _("Write what was done.")
+    if record.outcome is None:
+        wrong["outcome"] = _("Say whether all is done or something remains.")
+    if record.outcome == "remaining" and not record.open_items:
+        wrong["open_items"] = _("Write what remains to be solved.")
+    if record.outcome == "all_done" and record.open_items:
+        wrong["outcome"] = _("Something remains in the list below, so it is not all done.")
+    if backup and record.signature("backup_ack") is None:
+        wrong["backup"] = _("The backup reminder is not settled: signed, refused with a reason, or not applicable.")
+    wrong.update(_wrong_times(record))
+    if wrong:
+        raise Invalid(_("Some fields need your attention."), fields=wrong)
+
+
+def _wrong_times(record: ServiceRecord) -> dict[str, str]:
+    start, end = record.started_at, record.ended_at
+    if start is None:
+        return {"started_at": _("When did the service start?")}
+    if end is None:
+        return {"ended_at": _("When did the service end?")}
+    if end < start:
+        return {"ended_at": _("The end lies before the start.")}
+    if end > clock.now() + FUTURE_SLACK:
+        return {"ended_at": _("The end lies in the future.")}
+    if end - start > LONGEST_SERVICE:
+        return {"started_at": _("A service of more than 14 days cannot be right.")}
+    by_events = record.visit.started_at
+    if by_events and abs(start - by_events) > EVENT_SLACK and not record.times_reason:
+        return {"times_reason": _("The start differs from the recorded one: please write why.")}
+    return {}
+
+
+def _freeze(record: ServiceRecord) -> None:
+    frozen = content.canonical(record)
+    record.content, record.content_hash = frozen.decode(), content.sha256(frozen)
+    record.frozen_at = clock.now()
+
+
+def _frozen(visit: Visit) -> ServiceRecord:
+    visit = locked(visit)
+    record = record_of(visit)
+    if record is None or not record.frozen or record.signed or visit.status != "awaiting_sign":
+        raise NotAllowedNow(_("This record is not waiting for signatures."))
+    return record
+
+
+# ---- below: signatures ------------------------------------------------------------------------------
+
+
+def _take_customer(record: ServiceRecord, evaluation: Evaluation, given: Given, *, by: User, told: Told | None) -> None:
+    """The ratings are part of what is signed: freeze again with them, then bind the signature to that."""
+    for name in ("skill_rating", "attitude_rating"):
+        value = getattr(evaluation, name)
+        if value is not None and value not in RATINGS:
+            raise Invalid(_("Choose one of the answers."), fields={name: _("Choose one of the answers.")})
+        setattr(record, name, value)
+    record.contact_phone = (evaluation.contact_phone or record.contact_phone).strip()
+    _void(record, "customer")
+    _freeze(record)
+    _sign(record, "customer", given, consent="customer/1", content_hash=_hash(record), by=by, told=told)
+
+
+def _sign(
+    record: ServiceRecord, role: str, given: Given, *, consent: str, content_hash: str, by: User, told: Told | None
+) -> Signature:
+    drawn = _checked(role, given)
+    moment = told.at if told else clock.now()
+    signature = Signature(
+        id=uuid7(),
+        role=role,
+        method=given.method,
+        name=given.name.strip() or (by.name if role in ("engineer", "manager") else ""),
+        phone=given.phone.strip(),
+        reason=given.reason.strip(),
+        strokes=drawn.as_text() if drawn else None,
+        png_sha256=blobs.put(ink.png(drawn)) if drawn else None,
+        content_hash=content_hash,
+        consent_id=consent,
+        consent_sha256=content.consent_hash(consent),
+        signed_at=moment,
+        device_at=told.device_at if told else None,
+        received_at=told.received_at if told else clock.now(),
+        witness_id=by.id,
+        submission_id=told.submission_id if told else None,
+        evidence=_evidence(given, drawn, told),
+    )
+    record.signatures.append(signature)
+    db.session.flush()
+    facts = {"role": role, "method": given.method, "content": content_hash}
+    audit.record("record.signature", "record", record.id, by=by.id, **facts)
+    return signature
+
+
+def _checked(role: str, given: Given) -> ink.Ink | None:
+    """The ink of a drawn signature; None for the other ways (raises Invalid with the sentence at its field)."""
+    if given.method not in METHODS_OF[role]:
+        sentence = _("Sign, or choose why there is no signature.")
+        raise Invalid(sentence, fields={f"{role}_method": sentence})
+    if given.method in ("refused", "absent", "remote") and not given.reason.strip():
+        sentence = _("Please write the reason.")
+        raise Invalid(sentence, fields={f"{role}_reason": sentence})
+    needs_name = given.method == "typed" or (given.method == "drawn" and role in ("customer", "backup_ack"))
+    if needs_name and len(given.name.strip()) < 2:
+        sentence = _("Please write the full name of who signs.")
+        raise Invalid(sentence, fields={f"{role}_name": sentence})
+    if given.method != "drawn":
+        return None
+    try:
+        return ink.read(given.strokes)
+    except Invalid as error:
+        raise Invalid(error.sentence, fields={f"{role}_strokes": error.sentence}) from error
+
+
+def _evidence(given: Given, drawn: ink.Ink | None, told: Told | None) -> dict[str, Any]:
+    facts: dict[str, Any] = dict(given.evidence)
+    if drawn:
+        facts |= {"strokes": len(drawn.strokes), "points": drawn.points, "duration_ms": drawn.duration_ms}
+    if told and told.device:
+        facts["device"] = told.device
+    return facts
+
+
+def _void(record: ServiceRecord, role: str) -> None:
+    for signature in record.signatures:
+        if signature.role == role and signature.voided_at is None:
+            signature.voided_at = clock.now()
+
+
+def _hash(record: ServiceRecord) -> str:
+    if record.content_hash is None:
+        raise RuntimeError("a record is signed only after it was frozen")
+    return record.content_hash
+
+
+# ---- below: the end of a visit ------------------------------------------------------------------------
+
+
+def _close(visit: Visit, record: ServiceRecord, *, by: User, told: Told | None) -> None:
+    if not standing_of(record).valid:
+        raise NotAllowedNow(_("The record lacks a signature or the reason why there is none."))
+    moment = told.at if told else clock.now()
+    record.signed_at = moment
+    _close_solved(record, visit, moment)
+    done = record.outcome == "all_done"
+    event = "completed" if done else "partly_done"
+    visits.step(visit, event, by=by, told=told, record=str(record.id), content_hash=_hash(record))
+    if not done:
+        remaining = ";".join(item.text for item in record.open_items)
+        visits.draft(visit.ticket, by=by, parent=visit, note=remaining)
+    audit.record("record.signed", "record", record.id, by=by.id, content=_hash(record))
+    _promise_report(record, visit, edition="signed")
+
+
+def _close_solved(record: ServiceRecord, visit: Visit, moment: datetime) -> None:
+    keys = [UUID(text) for text in record.solved_item_ids]
+    theirs = OpenItem.id.in_(keys) & (OpenItem.customer_id == visit.customer_id) & OpenItem.closed_at.is_(None)
+    for item in db.session.scalars(select(OpenItem).where(theirs)):
+        item.closed_at, item.closed_by_visit_id = moment, visit.id
+
+
+def _promise_report(record: ServiceRecord, visit: Visit, *, edition: str) -> None:
+    payload = {"record": str(record.id), "edition": edition}
+    outbox.promise("record_signed", payload, lane=visit.ticket.lane, uid=f"record_signed:{record.id}:{edition}")
+
+
+# ---- below: corrections -----------------------------------------------------------------------------
+
+
+def _revision_of(old: ServiceRecord, reason: str, *, by: User) -> ServiceRecord:
+    new = ServiceRecord(
+        id=uuid7(),
+        number=old.number,
+        revision=old.revision + 1,
+        correction_reason=reason,
+        author_id=by.id,
+        skill_rating=old.skill_rating,
+        attitude_rating=old.attitude_rating,
+        solved_item_ids=old.solved_item_ids,
+        created_at=clock.now(),
+    )
+    new.visit, new.corrects = old.visit, old
+    db.session.add(new)
+    return new
+
+
+def _differs(old: ServiceRecord, new: ServiceRecord) -> bool:
+    return bool(content.changes(old.frozen_content, content.content_of(new)))
+
+
+def _receipt(record: ServiceRecord, **more: Any) -> Receipt:
+    return {
+        "record": str(record.id),
+        "number": record.printed_number,
+        "draft_revision": record.draft_revision,
+        "content_hash": record.content_hash,
+        **more,
+    }

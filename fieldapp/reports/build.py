@@ -1,0 +1,190 @@
+"""From a frozen record to a ReportDocument: plain values, read from the signed content and never from live rows."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from fieldapp.extensions import settings
+from fieldapp.records import content as contents
+from fieldapp.records.models import PRESENT, ServiceRecord, Signature
+from fieldapp.reports import document as paper
+from fieldapp.reports.labels import LABELS
+from fieldapp.storage import blobs
+from fieldapp.visits.models import VisitEvent
+
+OUTCOMES = {"all_done": "all_done", "remaining": "more_needed", "": ""}
+SKEW_WORTH_SAYING_S = 300
+CHANGED = {
+    "service_type": "service_kind",
+    "content": "service_content",
+    "outcome": "outcome",
+    "open_items": "open_items",
+    "skill_rating": "rating_skill",
+    "attitude_rating": "rating_attitude",
+    "started_at": "started_at",
+    "ended_at": "ended_at",
+    "remark": "remarks",
+    "contact_phone": "contact_phone",
+    "customer": "customer",
+}
+
+
+def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew_s: int = 0) -> paper.ReportDocument:
+    """Everything the report says, in one language. ``skew_s``: largest clock difference of the phone in seconds."""
+    said = record.frozen_content
+    visit, signed_code = said["visit"], record.short_code
+    return paper.ReportDocument(
+        company=said["company"],
+        number=record.printed_number,
+        revision=record.revision,
+        locale=locale,
+        timezone=said["timezone"],
+        issued_at=issued_at,
+        customer=paper.Customer(
+            name=said["customer"]["name"], contact=said["customer"]["contact"], phone=said["customer"]["phone"]
+        ),
+        times=_times(said),
+        service_kind=said["service_type"],
+        service_content=said["content"],
+        signatures=_signatures(record),
+        outcome=OUTCOMES[said["outcome"]],
+        outcome_text="; ".join(item["text"] for item in said["open_items"]),
+        backup_reminded=said["backup"]["state"] in ("signed", "refused"),
+        rating_skill=said["skill_rating"],
+        rating_attitude=said["attitude_rating"],
+        remarks=_remarks(said),
+        contact_phone=said["contact_phone"],
+        ticket_number=visit["ticket"],
+        engineers=(visit["engineer"],) if visit["engineer"] else (),
+        site=paper.Site(**visit["site"]) if visit["site"] else paper.Site(),
+        asset=_asset(visit["asset"]),
+        cause=said["cause"],
+        solution=said["solution"],
+        prevention=said["prevention"],
+        tools=said["tools"],
+        parts=tuple(_part(part) for part in said["parts"]),
+        open_items=tuple(_open_item(item) for item in said["open_items"]),
+        photos=tuple(_photo(photo) for photo in said["photos"]),
+        correction=_correction(record, locale),
+        clock_skew_minutes=int(skew_s / 60) if abs(skew_s) > SKEW_WORTH_SAYING_S else 0,
+        record_json=(record.content or "{}").encode(),
+        content_hash=record.content_hash or "",
+        short_code=signed_code,
+        verify_url=f"{settings.base_url}/verify/{record.content_hash}",
+    )
+
+
+def largest_skew(events: list[VisitEvent]) -> int:
+    """The largest difference between the phone's clock and ours in these events, in seconds, with its sign."""
+    return max((event.skew_s for event in events if event.skew_s is not None), key=abs, default=0)
+
+
+def _times(said: dict[str, Any]) -> paper.Times:
+    visit = said["visit"]
+    departed, arrived = _moment(visit["departed_at"]), _moment(visit["arrived_at"])
+    started, ended = _moment(said["started_at"]), _moment(said["ended_at"])
+    if started is None or ended is None:
+        raise ValueError("a frozen record has a start and an end")
+    return paper.Times(
+        started_at=started,
+        ended_at=ended,
+        planned_start=_moment(visit["window_start"]),
+        planned_end=_moment(visit["window_end"]),
+        arrived_at=arrived,
+        travel_minutes=_minutes(departed, arrived),
+        work_minutes=_minutes(started, ended),
+    )
+
+
+def _signatures(record: ServiceRecord) -> tuple[paper.Signature, ...]:
+    """The four places; the backup acknowledgement is that of the revision filled on site."""
+    given = [record.origin.signature("backup_ack")] + [record.signature(role) for role in ("customer", "engineer")]
+    given.append(record.signature("manager"))
+    return tuple(_signature(each, record) for each in given if each is not None)
+
+
+def _signature(given: Signature, record: ServiceRecord) -> paper.Signature:
+    return paper.Signature(
+        role=given.role,
+        method=given.method,
+        name=given.name,
+        phone=given.phone,
+        signed_at=given.signed_at if given.method in PRESENT else None,
+        reason=given.reason,
+        png=blobs.get(given.png_sha256) if given.png_sha256 else b"",
+        code=given.content_hash[:8] if given.method in PRESENT else "",
+    )
+
+
+def _asset(asset: dict[str, Any] | None) -> paper.Asset:
+    if asset is None:
+        return paper.Asset()
+    return paper.Asset(
+        model=asset["model"],
+        serial=asset["serial"],
+        software_version=asset["software_version"],
+        warranty_until=_day(asset["warranty_until"]),
+    )
+
+
+def _part(part: dict[str, Any]) -> paper.Part:
+    return paper.Part(name=part["name"], serial=part["serial"], quantity=part["quantity"])
+
+
+def _open_item(item: dict[str, Any]) -> paper.OpenItem:
+    return paper.OpenItem(text=item["text"], cause=item["cause"], part=item["part"], due=_day(item["promised_by"]))
+
+
+def _photo(photo: dict[str, Any]) -> paper.Photo:
+    return paper.Photo(
+        kind=photo["kind"],
+        jpeg=blobs.get(photo["print_sha256"]),
+        caption=photo["caption"],
+        taken_at=_moment(photo["taken_at"]),
+    )
+
+
+def _correction(record: ServiceRecord, locale: str) -> paper.Correction | None:
+    old = record.corrects
+    if old is None:
+        return None
+    label = LABELS[locale]
+    changed = contents.changes(old.frozen_content, record.frozen_content)
+    return paper.Correction(
+        of_number=old.number,
+        of_revision=old.revision,
+        reason=record.correction_reason,
+        changes=tuple(
+            paper.Change(
+                field=label[CHANGED.get(name, name)], before=_said(name, before, label), after=_said(name, after, label)
+            )
+            for name, before, after in changed
+            if CHANGED.get(name, name) in label
+        ),
+    )
+
+
+def _said(name: str, value: str, label: dict[str, str]) -> str:
+    """A value as the paper says it: choices in words, moments on the clock of the wall."""
+    if name in ("service_type", "outcome", "skill_rating", "attitude_rating"):
+        return label.get(OUTCOMES.get(value, value), value).rstrip(":")
+    if name in ("started_at", "ended_at") and (moment := _moment(value)):
+        return moment.astimezone(settings.zone).strftime("%Y-%m-%d %H:%M")
+    return value
+
+
+def _remarks(said: dict[str, Any]) -> str:
+    return "\n".join(text for text in (said["remark"], said["times_reason"]) if text)
+
+
+def _minutes(start: datetime | None, end: datetime | None) -> int | None:
+    return int((end - start).total_seconds() // 60) if start and end and end >= start else None
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _day(text: str) -> date | None:
+    return date.fromisoformat(text) if text else None

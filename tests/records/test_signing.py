@@ -1,0 +1,267 @@
+"""From a filled draft to a signed record: what is demanded, what is bound, what follows."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from fieldapp import clock
+from fieldapp.accounts.models import User
+from fieldapp.errors import Invalid, NotAllowedNow
+from fieldapp.extensions import db
+from fieldapp.outbox import Promise
+from fieldapp.records import content, operations as records
+from fieldapp.records.models import ServiceRecord
+from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
+from fieldapp.records.queries import open_items_for, record_of, revisions_of
+from fieldapp.visits.models import Visit
+from tests.records.samples import DRAWN, NOT_NEEDED, filled, signed
+
+
+def test_a_visit_is_carried_from_work_to_signed_record(working: Visit, engineer: User) -> None:
+    records.save(working, filled(), by=engineer)
+    records.acknowledge_backup(working, Given(method="drawn", name="陈晓", strokes=DRAWN), by=engineer)
+    records.finish(working, by=engineer)
+    assert working.status == "awaiting_sign"
+
+    records.customer_sign(
+        working,
+        Evaluation(skill_rating="good", attitude_rating="fair", contact_phone="13900000001"),
+        Given(method="drawn", name="陈晓", strokes=DRAWN),
+        by=engineer,
+    )
+    records.complete(working, Given(method="drawn", strokes=DRAWN), by=engineer)
+
+    record = record_of(working)
+    assert record is not None
+    assert working.status == "completed"
+    assert record.content_hash == content.sha256((record.content or "").encode())
+    assert json.loads(record.content or "")["skill_rating"] == "good"
+    assert record.signature("customer").content_hash == record.content_hash
+    assert record.signature("engineer").content_hash == record.content_hash
+    assert record.signature("backup_ack").content_hash == content.sha256(content.canonical_backup(record))
+    assert [promise.kind for promise in db.session.scalars(select(Promise))] == ["record_signed"]
+
+
+def test_what_remains_drafts_a_follow_up_and_heads_the_next_visit(working: Visit, engineer: User) -> None:
+    left = OpenLine(text="更换电源模块", cause="备件缺货", part="PSU-800")
+
+    signed(working, engineer, filled(outcome="remaining", open_items=(left,)))
+
+    follow_up = db.session.scalar(select(Visit).where(Visit.parent_id == working.id))
+    assert working.status == "partial"
+    assert follow_up is not None
+    assert (follow_up.status, follow_up.note) == ("draft", "更换电源模块")
+    assert [item.text for item in open_items_for(follow_up)] == ["更换电源模块"]
+
+
+def test_an_open_item_that_was_solved_is_closed_by_the_visit_that_solved_it(
+    working: Visit, engineer: User, dispatcher: User
+) -> None:
+    from fieldapp.visits import operations as visits
+    from fieldapp.visits.operations import Plan
+
+    signed(working, engineer, filled(outcome="remaining", open_items=(OpenLine(text="更换电源模块"),)))
+    second = db.session.scalar(select(Visit).where(Visit.parent_id == working.id))
+    visits.plan(second, Plan(lead_id=engineer.id, window_start=clock.now() + timedelta(days=1)), by=dispatcher)
+    for step in (visits.accept, visits.depart, visits.arrive, visits.start):
+        step(second, by=engineer)
+    item = open_items_for(second)[0]
+
+    signed(second, engineer, filled(solved_item_ids=(item.id,)))
+
+    db.session.refresh(item)
+    assert item.closed_by_visit_id == second.id
+    assert open_items_for(second) == []
+    assert record_of(second).frozen_content["solved_items"] == ["更换电源模块"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"service_type": None}, "service_type"),
+        ({"content_text": "  "}, "content_text"),
+        ({"outcome": None}, "outcome"),
+        ({"outcome": "remaining"}, "open_items"),
+        ({"open_items": (OpenLine(text="还有一事"),)}, "outcome"),
+        ({"started_at": clock.now() - timedelta(hours=5)}, "times_reason"),
+        ({"ended_at": clock.now() + timedelta(hours=5)}, "ended_at"),
+        ({"ended_at": clock.now() - timedelta(days=3)}, "ended_at"),
+        ({"started_at": clock.now() - timedelta(days=30), "times_reason": "忘记"}, "started_at"),
+    ],
+)
+def test_a_record_is_not_frozen_while_a_field_is_wrong(
+    working: Visit, engineer: User, changes: dict[str, object], field: str
+) -> None:
+    records.save(working, filled(**changes), by=engineer)
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+
+    with pytest.raises(Invalid) as caught:
+        records.finish(working, by=engineer)
+
+    assert field in caught.value.fields
+    assert working.status == "working"
+    assert record_of(working).frozen_at is None
+
+
+def test_the_backup_reminder_must_be_settled(working: Visit, engineer: User) -> None:
+    records.save(working, filled(), by=engineer)
+
+    with pytest.raises(Invalid) as caught:
+        records.finish(working, by=engineer)
+
+    assert "backup" in caught.value.fields
+
+
+def test_a_refused_backup_needs_its_reason(working: Visit, engineer: User) -> None:
+    with pytest.raises(Invalid) as caught:
+        records.acknowledge_backup(working, Given(method="refused"), by=engineer)
+
+    assert "backup_ack_reason" in caught.value.fields
+
+
+@pytest.mark.parametrize("method", ["refused", "absent"])
+def test_a_customer_who_does_not_sign_is_a_lawful_end_with_a_reason(
+    working: Visit, engineer: User, method: str
+) -> None:
+    records.save(working, filled(), by=engineer)
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+    records.finish(working, by=engineer)
+
+    with pytest.raises(Invalid):
+        records.customer_sign(working, Evaluation(), Given(method=method), by=engineer)
+    records.customer_sign(working, Evaluation(), Given(method=method, reason="负责人已下班"), by=engineer)
+    records.complete(working, Given(method="typed", name=engineer.name), by=engineer)
+
+    assert working.status == "completed"
+    assert record_of(working).signature("customer").reason == "负责人已下班"
+
+
+def test_a_dot_is_no_signature(working: Visit, engineer: User) -> None:
+    dot = json.dumps({"v": 1, "strokes": [[[5000, 2500, 0], [5010, 2510, 20]]]})
+
+    with pytest.raises(Invalid) as caught:
+        records.acknowledge_backup(working, Given(method="drawn", name="陈晓", strokes=dot), by=engineer)
+
+    assert "backup_ack_strokes" in caught.value.fields
+
+
+def test_the_engineer_cannot_end_a_visit_that_the_customer_did_not_answer(working: Visit, engineer: User) -> None:
+    records.save(working, filled(), by=engineer)
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+    records.finish(working, by=engineer)
+
+    with pytest.raises(Invalid):
+        records.complete(working, Given(method="drawn", strokes=DRAWN), by=engineer)
+
+    assert working.status == "awaiting_sign"
+
+
+def test_going_back_to_work_voids_signatures_and_keeps_them(working: Visit, engineer: User) -> None:
+    records.save(working, filled(), by=engineer)
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+    records.finish(working, by=engineer)
+    records.customer_sign(working, Evaluation(), Given(method="drawn", name="陈晓", strokes=DRAWN), by=engineer)
+
+    records.reopen(working, by=engineer)
+
+    record = record_of(working)
+    assert working.status == "working"
+    assert record.signature("customer") is None
+    assert [each.role for each in record.signatures if each.voided_at] == ["customer"]
+    assert record.signature("backup_ack") is not None
+
+
+def test_a_signed_record_cannot_be_changed(working: Visit, engineer: User) -> None:
+    signed(working, engineer)
+
+    for change in (
+        lambda: records.save(working, filled(), by=engineer),
+        lambda: records.acknowledge_backup(working, NOT_NEEDED, by=engineer),
+        lambda: records.finish(working, by=engineer),
+        lambda: records.reopen(working, by=engineer),
+        lambda: records.complete(working, Given(method="typed", name=engineer.name), by=engineer),
+    ):
+        with pytest.raises(NotAllowedNow):
+            change()
+
+
+def test_the_manager_signs_later_and_the_report_is_issued_anew(working: Visit, engineer: User, manager: User) -> None:
+    signed(working, engineer)
+    before = record_of(working).content_hash
+
+    records.review(working, Given(method="typed", name=manager.name), by=manager)
+
+    record = record_of(working)
+    assert working.status == "reviewed"
+    assert record.content_hash == before
+    assert record.signature("manager").name == manager.name
+    assert db.session.scalar(select(func.count()).select_from(Promise)) == 2
+
+
+def test_a_correction_is_a_new_revision_with_reason_and_acknowledgement(working: Visit, engineer: User) -> None:
+    signed(working, engineer)
+    first = record_of(working)
+    kept = first.content
+
+    records.correct(
+        working,
+        filled(content_text="更换主板,重装系统", contact_phone="13900000001"),
+        reason="漏写重装系统",
+        acknowledged=Given(method="remote", name="陈晓", reason="电话确认"),
+        by=engineer,
+    )
+
+    old, new = revisions_of(working)
+    assert (old.content, old.signed) == (kept, True)
+    assert (new.revision, new.printed_number) == (2, f"{old.number}-C1")
+    assert new.frozen_content["correction"]["corrects_hash"] == old.content_hash
+    changed = content.changes(old.frozen_content, new.frozen_content)
+    assert [name for name, _before, _after in changed] == ["content"]
+    assert new.signature("customer").method == "remote"
+
+
+def test_a_correction_without_reason_or_change_is_refused(working: Visit, engineer: User) -> None:
+    signed(working, engineer)
+    seen = Given(method="typed", name="陈晓")
+
+    with pytest.raises(Invalid):
+        records.correct(working, filled(content_text="另一内容"), reason=" ", acknowledged=seen, by=engineer)
+    with pytest.raises(Invalid):
+        records.correct(working, filled(contact_phone="13900000001"), reason="无", acknowledged=seen, by=engineer)
+
+    assert len(revisions_of(working)) == 1
+
+
+def test_a_draft_changed_elsewhere_is_not_overwritten(working: Visit, engineer: User) -> None:
+    from fieldapp.extensions import uuid7
+    from fieldapp.offline.operations import new_told
+
+    first = records.save(working, filled(), by=engineer)
+    records.save(working, filled(remark="第二个窗口"), by=engineer)
+    stale = new_told(engineer.id, "/", submission_id=uuid7(), base_revision=first["draft_revision"])
+
+    with pytest.raises(NotAllowedNow):
+        records.save(working, filled(remark="第一个窗口"), by=engineer, told=stale)
+
+    assert record_of(working).remark == "第二个窗口"
+
+
+def test_parts_and_numbers_are_kept(working: Visit, engineer: User) -> None:
+    part = PartLine(name="主板", serial="MB-9", quantity=1, old_serial="MB-1")
+
+    records.save(working, filled(parts=(part,)), by=engineer)
+
+    record = record_of(working)
+    assert [(each.name, each.serial, each.old_serial) for each in record.parts] == [("主板", "MB-9", "MB-1")]
+    assert record.number.startswith("SR-")
+
+
+def test_numbers_count_within_a_day(working: Visit, engineer: User) -> None:
+    records.save(working, Filled(), by=engineer)
+
+    numbers = list(db.session.scalars(select(ServiceRecord.number)))
+    assert [number[-4:] for number in numbers] == ["0001"]

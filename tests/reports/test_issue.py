@@ -1,0 +1,76 @@
+"""From a signed record to kept reports: once, in three languages, with the promise of delivery."""
+
+from __future__ import annotations
+
+import io
+
+import pypdf
+from sqlalchemy import select
+
+from fieldapp.accounts.models import User
+from fieldapp.extensions import db
+from fieldapp.outbox import Promise
+from fieldapp.records import operations as records
+from fieldapp.records.operations import Given
+from fieldapp.records.queries import record_of
+from fieldapp.reports import operations as reports
+from fieldapp.reports.models import Report
+from fieldapp.storage import blobs
+from fieldapp.visits.models import Visit
+from tests.records.samples import filled, signed
+
+
+def test_a_signed_record_is_issued_once_in_three_languages(working: Visit, engineer: User) -> None:
+    signed(working, engineer)
+    record = record_of(working)
+
+    first = reports.issue(record.id, edition="signed")
+    again = reports.issue(record.id, edition="signed")
+
+    kept = list(db.session.scalars(select(Report)))
+    assert again.id == first.id
+    assert {report.locale for report in kept} == {"zh_Hans_CN", "zh_Hant_TW", "en"}
+    assert {report.content_hash for report in kept} == {record.content_hash}
+    promises = [each for each in db.session.scalars(select(Promise)) if each.kind == "report_issued"]
+    assert [each.payload["report"] for each in promises] == [str(first.id)]
+
+
+def test_the_pdf_carries_the_signed_content(working: Visit, engineer: User) -> None:
+    signed(working, engineer)
+    record = record_of(working)
+
+    report = reports.issue(record.id, edition="signed")
+
+    pdf = pypdf.PdfReader(io.BytesIO(blobs.get(report.sha256)))
+    assert pdf.attachments["record.json"] == [(record.content or "").encode()]
+    assert report.pages == len(pdf.pages)
+    assert record.number in report.file_name
+
+
+def test_the_managers_signature_issues_it_anew_with_the_same_content(
+    working: Visit, engineer: User, manager: User
+) -> None:
+    signed(working, engineer)
+    record = record_of(working)
+    first = reports.issue(record.id, edition="signed")
+
+    records.review(working, Given(method="typed", name=manager.name), by=manager)
+    second = reports.issue(record.id, edition="manager")
+
+    assert (first.revision, second.revision) == (1, 2)
+    assert first.content_hash == second.content_hash
+    assert first.sha256 != second.sha256
+
+
+def test_a_correction_prints_what_it_changed(working: Visit, engineer: User) -> None:
+    signed(working, engineer)
+    changed = filled(content_text="更换主板,重装系统", contact_phone="13900000001")
+    seen = Given(method="remote", name="陈晓", reason="电话确认")
+    records.correct(working, changed, reason="漏写重装系统", acknowledged=seen, by=engineer)
+
+    report = reports.issue(record_of(working).id, edition="signed")
+
+    text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(blobs.get(report.sha256))).pages)
+    assert "Correction" in text
+    assert "漏写重装系统" in text
+    assert "重装系统" in text
