@@ -1,7 +1,8 @@
-"""Pages of sync."""
+"""The page of deliveries."""
 
 from __future__ import annotations
 
 from flask import Blueprint
+from fieldapp.sync import models
 
 blueprint = Blueprint("sync", __name__)
