@@ -8,6 +8,7 @@ import { start as answerTaps } from "./busy.js";
 const BEHAVIOURS = {
   autosave: () => import("./autosave.js"),
   chips: () => import("./chips.js"),
+  copy: () => import("./copy.js"),
   focus: () => import("./focus.js"),
   photo: () => import("./photo.js"),
   "signature-pad": () => import("./signature-pad.js"),

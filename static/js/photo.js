@@ -8,6 +8,8 @@ import { uuid7 } from "./uuid7.js";
 const LONGEST_SIDE = 1600;
 const QUALITY = 0.85;
 
+/** @typedef {{id: string, type: string, body: ArrayBuffer}} Frozen  a request as it will be sent, however often */
+
 /** @param {HTMLFormElement} form */
 export function start(form) {
   new Photos(form).start();
@@ -53,19 +55,17 @@ class Photos {
     this.next(photo, async () => {
       const small = await shrunk(file);
       photo.picture(small);
-      const { body, id } = await frozen(this.form, name, small, file.name);
-      await this.deliver(photo, body, id);
+      await this.deliver(photo, await frozen(this.form, name, small, file.name));
     });
   }
 
   /**
    * @param {Thumb} photo
-   * @param {Blob} body
-   * @param {string} id
+   * @param {Frozen} request
    */
-  async deliver(photo, body, id) {
+  async deliver(photo, request) {
     photo.sending();
-    const answer = await post(this.form.action, body, id, (share) => photo.progress(share));
+    const answer = await post(this.form.action, request, (share) => photo.progress(share));
     if (answer.state === "received") {
       this.unsent.delete(photo);
       photo.sent();
@@ -73,7 +73,7 @@ class Photos {
       this.unsent.delete(photo);
       photo.refused(answer.sentence);
     } else {
-      photo.failed(answer.sentence, () => this.next(photo, () => this.deliver(photo, body, id)));
+      photo.failed(answer.sentence, () => this.next(photo, () => this.deliver(photo, request)));
     }
   }
 
@@ -196,6 +196,7 @@ export function fitted(width, height) {
  * @param {string} name
  * @param {Blob} picture
  * @param {string} filename
+ * @returns {Promise<Frozen>}
  */
 async function frozen(form, name, picture, filename) {
   const id = uuid7();
@@ -203,25 +204,25 @@ async function frozen(form, name, picture, filename) {
   for (const [key, value] of new FormData(form)) if (typeof value === "string") data.set(key, value);
   data.set("submission_id", id);
   data.set(name, picture, picture.type === "image/jpeg" ? filename.replace(/\.\w+$/, "") + ".jpg" : filename);
-  return { id, body: await new Response(data).blob() };
+  const packed = new Response(data);
+  return { id, type: packed.headers.get("Content-Type") ?? "", body: await packed.arrayBuffer() };
 }
 
 /**
  * XMLHttpRequest, because fetch does not tell how much was sent.
  *
  * @param {string} url
- * @param {Blob} body
- * @param {string} id
+ * @param {Frozen} request
  * @param {(share: number) => void} onProgress
  * @returns {Promise<import("./answer.js").Received | import("./answer.js").NotReceived>}
  */
-function post(url, body, id, onProgress) {
+function post(url, { id, type, body }, onProgress) {
   return new Promise((done) => {
     const request = new XMLHttpRequest();
     request.open("POST", url);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Idempotency-Key", id);
-    request.setRequestHeader("Content-Type", body.type);
+    request.setRequestHeader("Content-Type", type);
     request.upload.addEventListener("progress", ({ loaded, total, lengthComputable }) => lengthComputable && onProgress(loaded / total));
     request.addEventListener("loadend", () =>
       done(meaning(request.status, request.getResponseHeader("Content-Type") ?? "", request.responseText)),

@@ -4,20 +4,18 @@
  */
 import { enough, groupsOf, inkOf, RATIO, readInk } from "./ink.js";
 
-const LIBRARY = new URL("../vendor/signature_pad.js", import.meta.url).href;
 const PEN = { penColor: "#0b1f3a", minWidth: 0.9, maxWidth: 2.8, dotSize: 1.6, velocityFilterWeight: 0.7 };
 
 /** @param {HTMLElement} root */
 export async function start(root) {
-  // eslint-disable-next-line no-unsanitized/method -- our own file; not a literal, so that its types come from the package
-  const { default: SignaturePad } = /** @type {typeof import("signature_pad")} */ (await import(LIBRARY));
+  const { default: SignaturePad } = await import("../vendor/signature_pad.js");
   new Signing(root, (canvas) => new SignaturePad(canvas, PEN)).start();
 }
 
 class Signing {
   /**
    * @param {HTMLElement} root
-   * @param {(canvas: HTMLCanvasElement) => import("signature_pad").default} makePad
+   * @param {(canvas: HTMLCanvasElement) => import("../vendor/signature_pad.js").default} makePad
    */
   constructor(root, makePad) {
     this.root = root;
