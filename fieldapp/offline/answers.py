@@ -43,7 +43,7 @@ def told_by_request() -> Told:
         device_at=_device_at(),
         device=_header_or_field("X-Device", "device", 64),
         sequence=_number("X-Sequence"),
-        base_revision=_number("X-Base-Revision") or _form_number("base_revision"),
+        base_revision=_number("X-Base-Revision") or _form_number("revision"),
     )
 
 

@@ -570,7 +570,7 @@ def _receipt(record: ServiceRecord, **more: Any) -> Receipt:
     return {
         "record": str(record.id),
         "number": record.printed_number,
-        "draft_revision": record.draft_revision,
+        "revision": record.draft_revision,
         "content_hash": record.content_hash,
         **more,
     }

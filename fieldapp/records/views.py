@@ -1,7 +1,453 @@
-"""Pages of records."""
+"""The pages of a service record: fill it, the backup reminder, the customer's page, the signatures, review, correction."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response as AnyResponse
+
+from fieldapp.accounts import operations as accounts
+from fieldapp.accounts.handover import allowed
+from fieldapp.accounts.sessions import current as current_session
+from fieldapp.errors import FieldAppError, Invalid, NotAllowedNow, NotFound, wants_json
+from fieldapp.extensions import operation
+from fieldapp.i18n import _
+from fieldapp.offline.answers import submitted, told_by_request
+from fieldapp.offline.operations import Receipt, Told
+from fieldapp.records import content, forms, operations
+from fieldapp.records.models import Photo, ServiceRecord
+from fieldapp.records.queries import open_items_for, photo_or_404, record_of
+from fieldapp.security import EVERYONE, requires
+from fieldapp.storage import blobs
+from fieldapp.visits.models import Visit
+from fieldapp.visits.queries import own_visit_or_404, visit_or_404
 
 blueprint = Blueprint("records", __name__)
+PICTURES = {"full": "sha256", "print": "print_sha256", "thumb": "thumb_sha256"}
+
+
+# ---- the form ---------------------------------------------------------------------------------------
+
+
+@blueprint.get("/visits/<uuid:visit_id>/record")
+@requires(*EVERYONE)
+def edit(visit_id: UUID) -> AnyResponse | str:
+    """The form while it can be filled; afterwards what was signed."""
+    visit = visit_or_404(visit_id, current_user)
+    record = record_of(visit)
+    if record is not None and record.frozen:
+        return _shown(visit, record)
+    if not current_user.is_engineer or visit.status not in operations.FILLING:
+        raise NotAllowedNow(_("The record can be filled in from arrival on."))
+    form = forms.of_record(record) if record else forms.blank(visit)
+    return _form_page(visit, record, form)
+
+
+@blueprint.post("/visits/<uuid:visit_id>/record")
+@requires("engineer")
+def save(visit_id: UUID) -> AnyResponse:
+    """Keep the draft and stay on the form."""
+    visit = own_visit_or_404(visit_id, current_user)
+    form = forms.RecordForm(request.form)
+
+    def apply(told: Told) -> Receipt:
+        return operations.save(visit, form.filled(), by=current_user, told=told)
+
+    return _or_form_again(visit, form, apply, then=url_for(".edit", visit_id=visit_id))
+
+
+@blueprint.post("/visits/<uuid:visit_id>/record/draft")
+@requires("engineer")
+def autosave(visit_id: UUID) -> AnyResponse:
+    """The same as ``save`` while typing: last one wins, guarded by the draft's revision, no submission is kept."""
+    visit = own_visit_or_404(visit_id, current_user)
+    told = told_by_request()
+    receipt = operations.save(visit, forms.RecordForm(request.form).filled(), by=current_user, told=told)
+    echoed = {"submission_id": str(told.submission_id), "body_sha256": told.body_sha256, "outcome": "draft"}
+    return make_response(jsonify({**echoed, **receipt}), 200)
+
+
+@blueprint.post("/visits/<uuid:visit_id>/hand-over")
+@requires("engineer")
+def finish(visit_id: UUID) -> AnyResponse:
+    """The work is done: keep the form, freeze it, and hand the phone to the customer."""
+    visit = own_visit_or_404(visit_id, current_user)
+    form = forms.RecordForm(request.form)
+
+    def apply(told: Told) -> Receipt:
+        return _save_and_finish(visit, form, told)
+
+    response = _or_form_again(visit, form, apply, then=url_for(".hand_over", visit_id=visit_id))
+    if response.status_code in (200, 303):
+        accounts.hand_over(current_session().id, visit_id)
+    return response
+
+
+@operation
+def _save_and_finish(visit: Visit, form: forms.RecordForm, told: Told) -> Receipt:
+    """Both in one transaction. The draft's revision is not checked: this page holds what the engineer sees."""
+    if "content_text" in request.form:
+        operations.save(visit, form.filled(), by=current_user)
+    return operations.finish(visit, by=current_user, told=told)
+
+
+@blueprint.post("/visits/<uuid:visit_id>/reopening")
+@requires("engineer")
+def reopen(visit_id: UUID) -> AnyResponse:
+    """Back to work."""
+    visit = own_visit_or_404(visit_id, current_user)
+
+    def apply(told: Told) -> Receipt:
+        return operations.reopen(visit, by=current_user, told=told)
+
+    return submitted(apply, then=url_for(".edit", visit_id=visit_id))
+
+
+# ---- the backup reminder ----------------------------------------------------------------------------
+
+
+@blueprint.get("/visits/<uuid:visit_id>/backup-acknowledgement")
+@requires("engineer")
+def backup(visit_id: UUID) -> str:
+    """The reminder, for the customer to read and sign before work on data."""
+    return _backup_page(own_visit_or_404(visit_id, current_user), {})
+
+
+@blueprint.post("/visits/<uuid:visit_id>/backup-acknowledgement")
+@requires("engineer")
+def acknowledge_backup(visit_id: UUID) -> AnyResponse:
+    """Signed, refused with a reason, or not applicable."""
+    visit = own_visit_or_404(visit_id, current_user)
+    answer = forms.given(request.form, "backup_ack", _evidence())
+
+    def apply(told: Told) -> Receipt:
+        return operations.acknowledge_backup(visit, answer, by=current_user, told=told)
+
+    return _or_page_again(
+        apply, lambda error: _backup_page(visit, error.fields), then=url_for(".edit", visit_id=visit_id)
+    )
+
+
+# ---- photos -----------------------------------------------------------------------------------------
+
+
+@blueprint.post("/visits/<uuid:visit_id>/photos")
+@requires("engineer")
+def add_photo(visit_id: UUID) -> AnyResponse:
+    """One or more photos of one kind."""
+    visit = own_visit_or_404(visit_id, current_user)
+    uploads = [upload for upload in request.files.getlist("photos") if upload.filename]
+    if not uploads:
+        raise Invalid(_("Choose a photo first."))
+    pictures = [upload.read() for upload in uploads]
+    kind, caption = request.form.get("kind", ""), request.form.get("caption", "")
+
+    def apply(told: Told) -> Receipt:
+        kept = [
+            operations.add_photo(visit, picture, kind=kind, caption=caption, by=current_user, told=told)
+            for picture in pictures
+        ]
+        return {**kept[-1], "photos": [each["photo"] for each in kept]}
+
+    return submitted(apply, then=url_for(".edit", visit_id=visit_id, _anchor=f"photos-{kind}"))
+
+
+@blueprint.post("/visits/<uuid:visit_id>/photos/<uuid:photo_id>/removal")
+@requires("engineer")
+def remove_photo(visit_id: UUID, photo_id: UUID) -> AnyResponse:
+    """Take a photo out of the draft."""
+    visit = own_visit_or_404(visit_id, current_user)
+
+    def apply(told: Told) -> Receipt:
+        return operations.remove_photo(visit, photo_id, by=current_user, told=told)
+
+    return submitted(apply, then=url_for(".edit", visit_id=visit_id))
+
+
+@blueprint.get("/photos/<uuid:photo_id>/<size>.jpg")
+@requires(*EVERYONE)
+@allowed
+def photo(photo_id: UUID, size: str) -> Response:
+    """A photo at one of its sizes: full, print, thumb."""
+    if size not in PICTURES:
+        raise NotFound(_("This photo does not exist, or it is not yours to see."))
+    return _picture(getattr(photo_or_404(photo_id, current_user), PICTURES[size]), "image/jpeg")
+
+
+@blueprint.get("/visits/<uuid:visit_id>/signatures/<role>.png")
+@requires(*EVERYONE)
+@allowed
+def signature_picture(visit_id: UUID, role: str) -> Response:
+    """A drawn signature as a picture."""
+    record = record_of(visit_or_404(visit_id, current_user))
+    signature = record.signature(role) if record else None
+    if signature is None or signature.png_sha256 is None:
+        raise NotFound(_("There is no such signature."))
+    return _picture(signature.png_sha256, "image/png")
+
+
+# ---- the customer holds the phone -------------------------------------------------------------------
+
+
+@blueprint.get("/visits/<uuid:visit_id>/hand-over")
+@requires("engineer")
+@allowed
+def hand_over(visit_id: UUID) -> AnyResponse | str:
+    """What was done, what remains, the ratings and the place to sign; after signing, thanks."""
+    visit = own_visit_or_404(visit_id, current_user)
+    record = record_of(visit)
+    if record is None or not record.frozen:
+        accounts_back = url_for(".edit", visit_id=visit_id)
+        return redirect(accounts_back, 303)
+    return _customer_page(visit, record, {})
+
+
+@blueprint.post("/visits/<uuid:visit_id>/customer-mode")
+@requires("engineer")
+def enter_customer_mode(visit_id: UUID) -> AnyResponse:
+    """Hand the phone over (again)."""
+    visit = own_visit_or_404(visit_id, current_user)
+    accounts.hand_over(current_session().id, visit.id)
+    return redirect(url_for(".hand_over", visit_id=visit_id), 303)
+
+
+@blueprint.post("/visits/<uuid:visit_id>/customer-signature")
+@requires("engineer")
+@allowed
+def customer_sign(visit_id: UUID) -> AnyResponse:
+    """客户评价, 联系电话 and 客户签字, or the reason why there is none."""
+    visit = own_visit_or_404(visit_id, current_user)
+    evaluated = forms.evaluation(request.form)
+    answer = forms.given(request.form, "customer", _evidence())
+
+    def apply(told: Told) -> Receipt:
+        return operations.customer_sign(visit, evaluated, answer, by=current_user, told=told)
+
+    def again(error: FieldAppError) -> str:
+        return _customer_page(visit, _record(visit), error.fields)
+
+    return _or_page_again(apply, again, then=url_for(".hand_over", visit_id=visit_id))
+
+
+# ---- the engineer signs -----------------------------------------------------------------------------
+
+
+@blueprint.get("/visits/<uuid:visit_id>/completion")
+@requires("engineer")
+def completion(visit_id: UUID) -> AnyResponse | str:
+    """The engineer's signature, after the customer's."""
+    visit = own_visit_or_404(visit_id, current_user)
+    record = _record(visit)
+    if record.signed:
+        return redirect(f"/visits/{visit_id}", 303)
+    return _completion_page(visit, record, {})
+
+
+@blueprint.post("/visits/<uuid:visit_id>/completion")
+@requires("engineer")
+def complete(visit_id: UUID) -> AnyResponse:
+    """服务人员签字 and the end of the visit; the customer's part may come along."""
+    visit = own_visit_or_404(visit_id, current_user)
+    engineer = forms.given(request.form, "engineer", _evidence())
+    customer, evaluated = None, None
+    if any(name.startswith("customer_") for name in request.form):
+        customer = forms.given(request.form, "customer", _evidence())
+        evaluated = forms.evaluation(request.form)
+
+    def apply(told: Told) -> Receipt:
+        return operations.complete(visit, engineer, customer=customer, evaluation=evaluated, by=current_user, told=told)
+
+    def again(error: FieldAppError) -> str:
+        return _completion_page(visit, _record(visit), error.fields)
+
+    return _or_page_again(apply, again, then=f"/visits/{visit_id}")
+
+
+# ---- the office -------------------------------------------------------------------------------------
+
+
+@blueprint.get("/visits/<uuid:visit_id>/review")
+@requires("manager", "admin")
+def review(visit_id: UUID) -> str:
+    """What was signed, and the manager's place."""
+    visit = visit_or_404(visit_id, current_user)
+    return _review_page(visit, _record(visit), {})
+
+
+@blueprint.post("/visits/<uuid:visit_id>/review")
+@requires("manager", "admin")
+def sign_review(visit_id: UUID) -> AnyResponse:
+    """部门经理签字."""
+    visit = visit_or_404(visit_id, current_user)
+    answer = forms.given(request.form, "manager", _evidence())
+
+    def apply(told: Told) -> Receipt:
+        return operations.review(visit, answer, by=current_user, told=told)
+
+    def again(error: FieldAppError) -> str:
+        return _review_page(visit, _record(visit), error.fields)
+
+    return _or_page_again(apply, again, then=f"/visits/{visit_id}")
+
+
+# ---- corrections ------------------------------------------------------------------------------------
+
+
+@blueprint.get("/visits/<uuid:visit_id>/correction")
+@requires("engineer", "manager", "admin")
+def correction(visit_id: UUID) -> str:
+    """更正单: the signed values, to change, with a reason and an acknowledgement."""
+    visit = visit_or_404(visit_id, current_user)
+    record = _record(visit)
+    return _correction_page(visit, record, forms.of_record(record).with_spare_rows(), {})
+
+
+@blueprint.post("/visits/<uuid:visit_id>/correction")
+@requires("engineer", "manager", "admin")
+def correct(visit_id: UUID) -> AnyResponse:
+    """Sign a correction: a new revision."""
+    visit = visit_or_404(visit_id, current_user)
+    form = forms.RecordForm(request.form)
+    answer = forms.given(request.form, "customer", _evidence())
+
+    def apply(told: Told) -> Receipt:
+        reason = form.correction_reason.data or ""
+        return operations.correct(visit, form.filled(), reason=reason, acknowledged=answer, by=current_user, told=told)
+
+    def again(error: FieldAppError) -> str:
+        return _correction_page(visit, _record(visit), form, error.fields)
+
+    return _or_page_again(apply, again, then=f"/visits/{visit_id}")
+
+
+# ---- below: pages -----------------------------------------------------------------------------------
+
+
+def _form_page(
+    visit: Visit, record: ServiceRecord | None, form: forms.RecordForm, error: FieldAppError | None = None
+) -> str:
+    return render_template(
+        "records/edit.html",
+        visit=visit,
+        record=record,
+        form=form.complain(error.fields) if error else form.with_spare_rows(),
+        errors=error.fields if error else {},
+        sentence=error.sentence if error else "",
+        earlier=open_items_for(visit),
+        photos=_photos(record),
+        backup=record.signature("backup_ack") if record else None,
+    )
+
+
+def _shown(visit: Visit, record: ServiceRecord) -> str:
+    return render_template("records/show.html", visit=visit, record=record, said=record.frozen_content)
+
+
+def _backup_page(visit: Visit, errors: dict[str, str]) -> str:
+    sentence = content.CONSENTS["backup_ack/1"]
+    return render_template("records/backup.html", visit=visit, errors=errors, typed=request.form, consent=sentence)
+
+
+def _customer_page(visit: Visit, record: ServiceRecord, errors: dict[str, str]) -> str:
+    return render_template(
+        "records/hand_over.html",
+        visit=visit,
+        record=record,
+        said=record.frozen_content,
+        signed=record.signature("customer"),
+        errors=errors,
+        typed=request.form,
+        photos=_photos(record),
+    )
+
+
+def _completion_page(visit: Visit, record: ServiceRecord, errors: dict[str, str]) -> str:
+    return render_template(
+        "records/completion.html",
+        visit=visit,
+        record=record,
+        said=record.frozen_content,
+        customer=record.signature("customer"),
+        errors=errors,
+        typed=request.form,
+    )
+
+
+def _review_page(visit: Visit, record: ServiceRecord, errors: dict[str, str]) -> str:
+    return render_template(
+        "records/review.html",
+        visit=visit,
+        record=record,
+        said=record.frozen_content,
+        errors=errors,
+        typed=request.form,
+        photos=_photos(record),
+    )
+
+
+def _correction_page(visit: Visit, record: ServiceRecord, form: forms.RecordForm, errors: dict[str, str]) -> str:
+    return render_template(
+        "records/correction.html",
+        visit=visit,
+        record=record,
+        form=form.complain(errors),
+        errors=errors,
+        typed=request.form,
+    )
+
+
+# ---- below: answers ---------------------------------------------------------------------------------
+
+
+def _or_form_again(visit: Visit, form: forms.RecordForm, apply: Callable[[Told], Receipt], *, then: str) -> AnyResponse:
+    try:
+        return submitted(apply, then=then)
+    except (Invalid, NotAllowedNow) as error:
+        if wants_json():
+            raise
+        return make_response(_form_page(visit, record_of(visit), form, error), error.status)
+
+
+def _or_page_again(apply: Callable[[Told], Receipt], page: Callable[[FieldAppError], str], *, then: str) -> AnyResponse:
+    """Apply and go on; when something typed is wrong, the same page with the sentence at its field."""
+    try:
+        return submitted(apply, then=then)
+    except Invalid as error:
+        if wants_json():
+            raise
+        return make_response(page(error), error.status)
+
+
+def _record(visit: Visit) -> ServiceRecord:
+    record = record_of(visit)
+    if record is None or not record.frozen:
+        raise NotAllowedNow(_("There is no finished record of this visit yet."))
+    return record
+
+
+def _photos(record: ServiceRecord | None) -> dict[str, list[Photo]]:
+    """The photos that count, by kind."""
+    by_kind: dict[str, list[Photo]] = {"before": [], "after": [], "label": []}
+    for each in record.origin.photos if record else []:
+        if each.removed_at is None:
+            by_kind[each.kind].append(each)
+    return by_kind
+
+
+def _picture(sha256: str, media_type: str) -> Response:
+    response = make_response(blobs.get(sha256))
+    response.headers["Content-Type"] = media_type
+    response.headers["Content-Disposition"] = "inline"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    return response
+
+
+def _evidence() -> dict[str, Any]:
+    """Where an upload came from; not where the signature was drawn, which may have been offline."""
+    agent = request.user_agent.string[:200]
+    return {"address_at_upload": request.remote_addr or "", "user_agent": agent}

@@ -242,7 +242,7 @@ def test_a_draft_changed_elsewhere_is_not_overwritten(working: Visit, engineer: 
 
     first = records.save(working, filled(), by=engineer)
     records.save(working, filled(remark="第二个窗口"), by=engineer)
-    stale = new_told(engineer.id, "/", submission_id=uuid7(), base_revision=first["draft_revision"])
+    stale = new_told(engineer.id, "/", submission_id=uuid7(), base_revision=first["revision"])
 
     with pytest.raises(NotAllowedNow):
         records.save(working, filled(remark="第一个窗口"), by=engineer, told=stale)
