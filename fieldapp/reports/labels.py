@@ -109,6 +109,7 @@ ZH_CN = {
     "content_hash": "内容摘要 SHA-256",
     "issued_at": "出具时间",
     "qr": "核验二维码",
+    "lost": "〓 表示字库中没有的字符，原文见 record.json：",
 }
 
 ZH_TW = {
@@ -210,6 +211,7 @@ ZH_TW = {
     "content_hash": "內容摘要 SHA-256",
     "issued_at": "出具時間",
     "qr": "核驗二維碼",
+    "lost": "〓 表示字庫中沒有的字元，原文見 record.json：",
 }
 
 EN = {
@@ -313,6 +315,7 @@ EN = {
     "content_hash": "Content digest SHA-256",
     "issued_at": "Issued",
     "qr": "QR code for verification",
+    "lost": "〓 stands for a character that the fonts lack; record.json has it:",
 }
 
 LABELS: dict[str, dict[str, str]] = {"zh_Hans_CN": ZH_CN, "zh_Hant_TW": ZH_TW, "en": EN}

@@ -23,19 +23,25 @@ from fieldapp.reports.labels import LABELS
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 STYLE = TEMPLATES / "reports" / "report.css"
 LANG = {"zh_Hans_CN": "zh-CN", "zh_Hant_TW": "zh-TW", "en": "en"}
+MISSING = "〓"
 NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def html_of(document: ReportDocument) -> str:
-    """The report as HTML text, everything that people wrote escaped; its style sheet is ``STYLE``."""
+def html_of(document: ReportDocument, *, lost: tuple[str, ...] = ()) -> str:
+    """The report as HTML text, everything that people wrote escaped; its style sheet is ``STYLE``.
+
+    Characters in ``lost`` are printed as 〓, the printer's sign for a missing letter, with a note that names them.
+    """
     pages = _pages(document.locale, document.timezone)
-    return pages.get_template("reports/report.html").render(
+    page = pages.get_template("reports/report.html").render(
         d=document,
         t=LABELS[document.locale],
         p=paper.first_page(document),
         lang=LANG[document.locale],
         qr=_qr(document.verify_url),
+        lost="、".join(f"U+{ord(character):04X}" for character in lost),
     )
+    return page.translate({ord(character): MISSING for character in lost})
 
 
 @functools.cache

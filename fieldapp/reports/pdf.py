@@ -16,7 +16,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
@@ -72,8 +72,8 @@ class RenderFailed(FieldAppError):
 class Rendered:
     """A finished report; ``sha256`` in hex, ``seconds`` the time the renderer took.
 
-    ``lost_characters`` are those that the fonts do not have: the paper shows an empty box there, while ``record.json``
-    inside the PDF still has them.
+    ``lost_characters`` are those that the fonts do not have: the paper shows 〓 there and names their codes, while
+    ``record.json`` inside the PDF still has them.
     """
 
     pdf: bytes
@@ -133,51 +133,61 @@ def check_fonts(folder: Path = fonts.FOLDER) -> str | None:
 def render_here(document: ReportDocument, *, folder: Path = fonts.FOLDER) -> Rendered:
     """The PDF of ``document``, made in this process; raises RenderFailed when a picture cannot be read."""
     started = time.perf_counter()
-    renderer = _Renderer.here(folder.resolve())
-    with _log() as log, _fatal_errors():
-        pdf, pages = _pdf(html_of(document), document, renderer)
+    renderer = _renderer(folder.resolve())
+    with _log() as log:
+        pages = laid_out(html_of(document), folder=folder)
+        pdf = _written(pages, document, renderer)
+        if lost := _lost(log):  # an empty box breaks PDF/A and the search for every other word: print a mark instead
+            pages = laid_out(html_of(document, lost=lost), folder=folder)
+            pdf = _written(pages, document, renderer)
     if broken := [message for level, message in log if level >= logging.ERROR]:
         raise RenderFailed(_("A picture of this report cannot be read."), detail="; ".join(broken)[:300])
     return Rendered(
         pdf=pdf,
         sha256=hashlib.sha256(pdf).hexdigest(),
-        pages=pages,
-        lost_characters=_lost(message for _level, message in log),
+        pages=len(pages.pages),
+        lost_characters=lost,
         seconds=time.perf_counter() - started,
     )
 
 
-@dataclass(frozen=True, slots=True)
+def laid_out(html: str, *, folder: Path = fonts.FOLDER) -> Any:
+    """``html`` in pages, in our style and fonts; raises RenderFailed when it asks for anything from outside."""
+    renderer = _renderer(folder.resolve())
+    try:
+        return renderer.html(string=html, url_fetcher=renderer.fetcher).render(
+            font_config=renderer.fonts, stylesheets=[renderer.sheet]
+        )
+    except renderer.refused as error:  # a BaseException, which no ``except Exception`` would stop
+        raise RenderFailed(_("The report could not be made from this record."), detail=repr(error)[:300]) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Renderer:
-    """WeasyPrint as this process uses it, loaded once: importing it costs every web worker time and memory for nothing,
-    and a second font configuration would read the fonts again."""
+    """WeasyPrint as this process uses it, loaded once and only here: importing it costs every web worker time and
+    memory for nothing, and each font configuration reads the fonts again."""
 
     html: Any
     attachment: Any
-    sheet: Any
+    refused: type[BaseException]
     fetcher: Any
     fonts: Any
-
-    @classmethod
-    @functools.cache
-    def here(cls, folder: Path) -> _Renderer:
-        fonts.use_here(folder)
-        from weasyprint import CSS, HTML, Attachment
-        from weasyprint.text.fonts import FontConfiguration
-
-        fetcher, configuration = _fetcher(), FontConfiguration()
-        sheet = CSS(string=STYLE.read_text("utf-8"), url_fetcher=fetcher, font_config=configuration)
-        return cls(html=HTML, attachment=Attachment, sheet=sheet, fetcher=fetcher, fonts=configuration)
+    sheet: Any
 
 
-def _fetcher() -> Any:
-    """Serves pictures that stand in the page itself; anything else ends the rendering.
-
-    The first bytes must be what the address says: WeasyPrint tries unknown pictures as SVG, and SVG can fetch.
-    """
-    from weasyprint.urls import URLFetcher, URLFetcherResponse
+@functools.cache
+def _renderer(folder: Path) -> _Renderer:
+    fonts.use_here(folder)
+    from weasyprint import CSS, HTML, Attachment
+    from weasyprint.text.fonts import FontConfiguration
+    from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
     class OnlyOwnPictures(URLFetcher):  # type: ignore[misc]
+        """Serves pictures that stand in the page itself; anything else ends the rendering.
+
+        The first bytes must be what the address says: WeasyPrint tries unknown pictures as SVG, and SVG can fetch.
+        """
+
         def fetch(self, url: str, headers: Any = None) -> Any:
             head, _comma, body = url.partition(",")
             picture = base64.b64decode(body, validate=True) if head in OWN_PICTURES else b""
@@ -185,35 +195,41 @@ def _fetcher() -> Any:
                 raise ValueError(f"refused to fetch {url[:60]!r}")
             return URLFetcherResponse(url, picture, {"Content-Type": head[len("data:") : -len(";base64")]})
 
-    return OnlyOwnPictures(allowed_protocols={"data"}, fail_on_errors=True)
+    fetcher, configuration = OnlyOwnPictures(allowed_protocols={"data"}, fail_on_errors=True), FontConfiguration()
+    return _Renderer(
+        html=HTML,
+        attachment=functools.partial(Attachment, url_fetcher=fetcher),
+        refused=FatalURLFetchingError,
+        fetcher=fetcher,
+        fonts=configuration,
+        sheet=CSS(string=STYLE.read_text("utf-8"), url_fetcher=fetcher, font_config=configuration),
+    )
 
 
-def _pdf(html: str, document: ReportDocument, with_: _Renderer) -> tuple[bytes, int]:
-    """The file's bytes and its number of pages."""
+def _written(pages: Any, document: ReportDocument, renderer: _Renderer) -> bytes:
+    """The file, with the signed record attached and nothing in it that depends on today or on this process."""
     issued = document.issued_at.astimezone(UTC)
-    record = with_.attachment(
+    record = renderer.attachment(
         file_obj=BytesIO(document.record_json),
-        url_fetcher=with_.fetcher,
         name="record.json",
         created=issued,
         modified=issued,
         relationship="Source",
     )
-    options = {
-        "attachments": [record],
-        "pdf_identifier": hashlib.sha256(html.encode("utf-8") + document.record_json).hexdigest()[:32].encode("ascii"),
-        "pdf_variant": "pdf/a-3a",
-    }
-    laid_out = with_.html(string=html, url_fetcher=with_.fetcher).render(
-        font_config=with_.fonts, stylesheets=[with_.sheet]
-    )
-    metadata = laid_out.metadata
-    plain = metadata.generate_rdf_metadata
+    plain = pages.metadata.generate_rdf_metadata
     # WeasyPrint claims one standard only, and what can be added beside it is not read by validators.
-    metadata.generate_rdf_metadata = lambda *claim: plain(*claim).replace(b"</rdf:RDF>", ACCESSIBLE)
+    pages.metadata.generate_rdf_metadata = lambda *claim: plain(*claim).replace(b"</rdf:RDF>", ACCESSIBLE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # WeasyPrint leaves the file of its colour profile open
-        return laid_out.write_pdf(finisher=_plain_metadata, **options), len(laid_out.pages)
+        written: bytes = pages.write_pdf(
+            attachments=[record],
+            finisher=_plain_metadata,
+            pdf_identifier=hashlib.sha256(document.as_json().encode("utf-8", "replace"))
+            .hexdigest()[:32]
+            .encode("ascii"),
+            pdf_variant="pdf/a-3a",
+        )
+    return written
 
 
 def _plain_metadata(_document: Any, pdf: Any) -> None:
@@ -237,20 +253,9 @@ def _log() -> Iterator[list[tuple[int, str]]]:
         logger.removeHandler(handler)
 
 
-@contextmanager
-def _fatal_errors() -> Iterator[None]:
-    """WeasyPrint's error for a refused fetch is a BaseException, which no ``except Exception`` would stop."""
-    from weasyprint.urls import FatalURLFetchingError
-
-    try:
-        yield
-    except FatalURLFetchingError as error:
-        raise RenderFailed(_("The report could not be made from this record."), detail=repr(error)[:300]) from error
-
-
-def _lost(messages: Iterable[str]) -> tuple[str, ...]:
+def _lost(log: list[tuple[int, str]]) -> tuple[str, ...]:
     """Each character without a glyph once, in the order of its code."""
-    codes = {int(found[1], 16) for message in messages if (found := LOST_CHARACTER.match(message))}
+    codes = {int(found[1], 16) for _level, message in log if (found := LOST_CHARACTER.match(message))}
     return tuple(chr(code) for code in sorted(codes))
 
 
@@ -258,11 +263,9 @@ def _check(folder: Path) -> bytes:
     """JSON: does 汉字 come out in our font (``whole``), is the quick way to subset it there (``fast``)."""
     from weasyprint.text.ffi import harfbuzz_subset
 
-    renderer = _Renderer.here(folder)
     with _log() as log:
-        page = renderer.html(string="<p>汉字漢字", url_fetcher=renderer.fetcher)
-        pdf = page.write_pdf(font_config=renderer.fonts, stylesheets=[renderer.sheet], uncompressed_pdf=True)
-    whole = not _lost(message for _level, message in log) and fonts.FAMILY.replace(" ", "-").encode() in pdf
+        pdf = laid_out('<html lang="zh-CN"><p>汉字漢字', folder=folder).write_pdf(uncompressed_pdf=True)
+    whole = not _lost(log) and fonts.FAMILY.replace(" ", "-").encode() in pdf
     return json.dumps({"whole": whole, "fast": harfbuzz_subset is not None}).encode()
 
 
@@ -283,7 +286,7 @@ def _unpacked(answer: bytes) -> Rendered:
 def main() -> None:
     """The child, started by ``new_press``: its argument is the folder of the fonts."""
     folder = Path(sys.argv[1])
-    _Renderer.here(folder)
+    _renderer(folder.resolve())
 
     def answer(question: bytes) -> bytes:
         if not question:

@@ -203,6 +203,8 @@ def test_a_character_that_no_font_has_is_reported() -> None:
     made = pdf.render(replace(samples.full(), remarks="𠮷野家 👍 𠮷"))
 
     assert made.lost_characters == ("👍", "𠮷")
+    assert "〓野家〓〓" in texts(made)[0]
+    assert "record.json：U+1F44D、U+20BB7" in texts(made)[-1]
 
 
 # ---- what kind of file it is -----------------------------------------------------------------------------
