@@ -1,0 +1,25 @@
+"""What follows from what: every kind of promise and who keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from fieldapp.outbox import Claim
+from fieldapp.reports import operations as reports
+from fieldapp.sync import push
+
+Handler = Callable[[Claim], str | None]
+
+
+def issue_report(claim: Claim) -> str | None:
+    """A signed record gets its report, and the report promises its delivery."""
+    report = reports.issue(UUID(claim.payload["record"]), edition=claim.payload["edition"])
+    return report.file_name
+
+
+HANDLERS: dict[str, Handler] = {
+    "record_signed": issue_report,
+    "report_issued": push.deliver_report,
+    "visit_unfinished": push.tell_unfinished,
+}

@@ -1,0 +1,127 @@
+"""Write to the ticket store: what a visit brought, exactly once, under the promise's own marker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from flask_babel import force_locale
+
+from fieldapp import crashpoints
+from fieldapp.errors import NotFound
+from fieldapp.extensions import db, settings
+from fieldapp.i18n import _
+from fieldapp.outbox import Claim
+from fieldapp.reports.models import Report
+from fieldapp.storage import blobs
+from fieldapp.sync import notes
+from fieldapp.sync.pull import pull
+from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, TicketStore
+from fieldapp.tickets.stores import STORES
+from fieldapp.visits.models import Visit
+from fieldapp.visits.queries import events_of
+
+ENDED = ("closed", "suspended")  # set by the office: never written over
+
+
+def deliver_report(claim: Claim) -> str:
+    """The report of a signed record: note, PDF and status (``report_issued``)."""
+    report = db.session.get(Report, UUID(claim.payload["report"]))
+    if report is None:
+        raise NotFound(_("The report that was promised does not exist."))
+    record, visit = report.record, report.record.visit
+    store = _store_of(visit.ticket)
+    with force_locale(settings.locale):
+        note = notes.of_record(record)
+        file = NewFile(name=report.file_name, media_type="application/pdf", content=blobs.get(report.sha256))
+        fits = store.caps.max_file is None or len(file.content) <= store.caps.max_file
+        if not fits:
+            note = f"{note}\n{notes.too_large(f'{settings.base_url}/reports/{report.id}.pdf')}"
+    change = Change(
+        uid=claim.uid,
+        ticket=visit.ticket.ref,
+        note=note,
+        author=record.author.name,
+        files=(file,) if fits else (),
+        status=_status_after(report),
+    )
+    return _write(store, visit.ticket, change)
+
+
+def tell_unfinished(claim: Claim) -> str:
+    """A visit that ended without a record: why, and that the ticket is still being worked on (``visit_unfinished``)."""
+    visit = db.session.get(Visit, UUID(claim.payload["visit"]))
+    if visit is None:
+        raise NotFound(_("The visit that was promised does not exist."))
+    with force_locale(settings.locale):
+        note = notes.of_unfinished(visit, events_of(visit))
+    author = visit.lead.name if visit.lead else ""
+    change = Change(uid=claim.uid, ticket=visit.ticket.ref, note=note, author=author, status="in_progress")
+    return _write(_store_of(visit.ticket), visit.ticket, change)
+
+
+def _status_after(report: Report) -> str | None:
+    """The first report moves the ticket; a manager's signature or a correction afterwards does not."""
+    if report.revision > 1 or report.record.is_correction:
+        return None
+    return "resolved" if report.record.outcome == "all_done" else "in_progress"
+
+
+def _store_of(ticket: Ticket) -> TicketStore:
+    """The store that the ticket came from, whatever the installation uses now."""
+    if ticket.store not in STORES:
+        raise Rejected(_("The ticket store “%(name)s” is not known here.", name=ticket.store))
+    return STORES[ticket.store]()
+
+
+# ---- writing: no transaction is open while the store is asked -------------------------------------------
+
+
+def _write(store: TicketStore, ticket: Ticket, change: Change) -> str:
+    """Push and return the note's name in the store. A status that the office set meanwhile stays (raises Rejected)."""
+    change = replace(change, base=ticket.version)
+    if change.status and ticket.status in ENDED:
+        _push(store, replace(change, status=None))
+        raise _left_to_a_person(ticket)
+    try:
+        return _push(store, change).ref
+    except Conflict:
+        return _settle_status(store, ticket, change)
+
+
+def _settle_status(store: TicketStore, ticket: Ticket, change: Change) -> str:
+    """Our note is in, but the ticket changed since we last read it: read it again, then decide about the status."""
+    pull(store)
+    db.session.refresh(ticket)
+    if ticket.status in ENDED:
+        raise _left_to_a_person(ticket)
+    with force_locale(settings.locale):
+        note = _("Status after the on-site visit.")
+    status = Change(
+        uid=f"{change.uid}:status",
+        ticket=change.ticket,
+        note=note,
+        author=change.author,
+        status=change.status,
+        base=ticket.version,
+    )
+    return _push(store, status).ref
+
+
+def _push(store: TicketStore, change: Change) -> Receipt:
+    db.session.rollback()
+    crashpoints.reach("before_call")
+    receipt = store.push(change)
+    crashpoints.reach("after_http")
+    return receipt
+
+
+def _left_to_a_person(ticket: Ticket) -> Rejected:
+    with force_locale(settings.locale):
+        sentence = _(
+            "What was done stands in ticket %(number)s, but the office had ended the ticket. Decide on its status there,"
+            " then leave this delivery with a reason.",
+            number=ticket.number,
+        )
+    return Rejected(sentence)
