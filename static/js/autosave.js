@@ -1,6 +1,6 @@
 /**
  * The record form saves itself to `data-autosave-url`: 300 ms after a change and at most 1 s, at once on leaving a field or the page.
- * The line `[data-saving-state]` always says where the text is. The server's `revision` comes back into the form's field of that name.
+ * The line `[data-saving-state]` always says where the text is. The field `revision` says which draft the person saw (see Revision).
  */
 import { meaning } from "./answer.js";
 
@@ -13,7 +13,8 @@ const KEEPALIVE_LIMIT = 60_000; // browsers refuse more than 64 KiB for requests
 /** @param {HTMLFormElement} form */
 export function start(form) {
   const line = /** @type {HTMLElement | null} */ (document.querySelector("[data-saving-state]"));
-  const draft = new Draft({ send: (leaving) => send(form, leaving), show: (state, sentence) => show(line, state, sentence) });
+  const revision = new Revision(form);
+  const draft = new Draft({ send: (leaving) => send(form, revision, leaving), show: (state, sentence) => show(line, state, sentence) });
   form.addEventListener("input", () => draft.change());
   form.addEventListener("change", () => draft.change());
   form.addEventListener("focusout", () => void draft.flush());
@@ -80,6 +81,7 @@ export class Draft {
     }
     this.#dirty = true;
     this.show(state, sentence);
+    if (state === "refused") return; // the same text would be refused again; the next change is another one
     this.#plan(this.#retry);
     this.#retry = Math.min(this.#retry * 2, LAST_RETRY_MS);
   }
@@ -92,13 +94,37 @@ export class Draft {
 }
 
 /**
+ * Each saving is expected to make the next revision, because its answer may be lost or late; the newest answer corrects that.
+ * So our own lost answers are never taken for somebody else's change, and an older text that arrives late is refused.
+ */
+export class Revision {
+  #newest = 0;
+
+  /** @param {HTMLFormElement} form */
+  constructor(form) {
+    this.field = /** @type {HTMLInputElement | null} */ (form.elements.namedItem("revision"));
+  }
+
+  /** @returns {(answered: unknown) => void} to be called with the revision in the answer */
+  expect() {
+    const mine = (this.#newest += 1);
+    if (this.field?.value) this.field.value = String(Number(this.field.value) + 1);
+    return (answered) => {
+      if (this.field && mine === this.#newest && Number.isInteger(answered)) this.field.value = String(answered);
+    };
+  }
+}
+
+/**
  * @param {HTMLFormElement} form
+ * @param {Revision} revision
  * @param {boolean} leaving
  * @returns {Promise<Outcome>}
  */
-async function send(form, leaving) {
+async function send(form, revision, leaving) {
   const body = new URLSearchParams();
   for (const [name, value] of new FormData(form)) if (typeof value === "string") body.append(name, value);
+  const settle = revision.expect();
   try {
     const response = await fetch(form.dataset.autosaveUrl ?? form.action, {
       method: "POST",
@@ -107,22 +133,13 @@ async function send(form, leaving) {
       keepalive: leaving && body.toString().length < KEEPALIVE_LIMIT,
       redirect: "manual",
     });
-    return outcomeOf(form, meaning(response.status, response.headers.get("Content-Type") ?? "", await response.text()));
+    const answer = meaning(response.status, response.headers.get("Content-Type") ?? "", await response.text());
+    if (answer.state !== "received") return { state: answer.state === "again" ? "failed" : answer.state, sentence: answer.sentence };
+    settle(answer.body.revision);
+    return { state: "saved" };
   } catch {
     return { state: "failed" };
   }
-}
-
-/**
- * @param {HTMLFormElement} form
- * @param {import("./answer.js").Received | import("./answer.js").NotReceived} answer
- * @returns {Outcome}
- */
-function outcomeOf(form, answer) {
-  if (answer.state !== "received") return { state: answer.state === "again" ? "failed" : answer.state, sentence: answer.sentence };
-  const revision = form.elements.namedItem("revision");
-  if (revision instanceof HTMLInputElement && Number.isInteger(answer.body.revision)) revision.value = String(answer.body.revision);
-  return { state: "saved" };
 }
 
 /**

@@ -293,7 +293,10 @@ def test_a_failed_saving_is_said_and_repeated(phone: Page, office: Office) -> No
     expect(line).to_have_attribute("data-state", "failed")
     expect(line).to_have_attribute("role", "alert")
     expect(line).to_have_attribute("data-state", "saved")
-    assert [form["work_done"] for _path, form in office.forms] == ["检查了电源。"] * 2
+    assert [(form["work_done"], form["revision"]) for _path, form in office.forms] == [
+        ("检查了电源。", "3"),
+        ("检查了电源。", "4"),
+    ]
 
 
 def photo_with_position(folder: Path) -> Path:

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { Draft } from "../../static/js/autosave.js";
+import { Draft, Revision } from "../../static/js/autosave.js";
 
 beforeEach(() => {
   mock.timers.reset();
@@ -92,9 +92,9 @@ test("a failure is said, tried again after 2 s, then after 4 s", async () => {
   assert.equal(shown.at(-1), "failed");
   mock.timers.tick(2_000);
   assert.equal(requests.length, 2);
-  requests[1]({ state: "refused", sentence: "Somebody signed meanwhile." });
+  requests[1]({ state: "failed", sentence: "The office is closed for a moment." });
   await settled();
-  assert.equal(shown.at(-1), "refused: Somebody signed meanwhile.");
+  assert.equal(shown.at(-1), "failed: The office is closed for a moment.");
   mock.timers.tick(3_999);
   assert.equal(requests.length, 2);
   mock.timers.tick(1);
@@ -115,4 +115,57 @@ test("after the form itself is sent, nothing is saved behind it", async () => {
 
   assert.equal(requests.length, 1);
   assert.equal(shown.includes("saved"), false);
+});
+
+test("a refusal is said and waits for the next change", async () => {
+  const { draft, requests, shown } = office();
+  draft.change();
+  draft.flush();
+
+  requests[0]({ state: "refused", sentence: "Somebody signed meanwhile." });
+  await settled();
+  mock.timers.tick(120_000);
+  assert.equal(requests.length, 1);
+  assert.equal(shown.at(-1), "refused: Somebody signed meanwhile.");
+  draft.change();
+  mock.timers.tick(300);
+
+  assert.equal(requests.length, 2);
+});
+
+/** @param {string} value */
+const formWith = (value) => ({ elements: { namedItem: () => ({ value }) } });
+
+test("a lost answer is not taken for somebody else's change", () => {
+  const revision = new Revision(formWith("3"));
+
+  revision.expect();
+  assert.equal(revision.field.value, "4");
+  const settle = revision.expect();
+  settle(4);
+
+  assert.equal(revision.field.value, "4");
+});
+
+test("an answer that comes late changes nothing", () => {
+  const revision = new Revision(formWith("3"));
+
+  const first = revision.expect();
+  const second = revision.expect();
+  second(5);
+  first(4);
+
+  assert.equal(revision.field.value, "5");
+});
+
+test("the first draft has no revision until the office gives one", () => {
+  const revision = new Revision(formWith(""));
+
+  const settle = revision.expect();
+  assert.equal(revision.field.value, "");
+  settle(undefined);
+  assert.equal(revision.field.value, "");
+  settle(1);
+
+  assert.equal(revision.field.value, "1");
 });
