@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from flask import Blueprint, Response, current_app, jsonify, make_response
+from flask import Blueprint, Response, jsonify, make_response
 from sqlalchemy import text
 
-from fieldapp.extensions import db
+from fieldapp.extensions import db, settings
+from fieldapp.reports import pdf
 from fieldapp.security import public
 from fieldapp.storage import blobs
 
@@ -30,7 +31,7 @@ def ready() -> Response:
     checks: dict[str, Callable[[], None]] = {
         "database": _database,
         "storage": blobs.check,
-        "fonts": current_app.extensions["font_check"],
+        "fonts": _fonts,
     }
     states = {name: _state(name, check) for name, check in checks.items()}
     well = all(state == "well" for state in states.values())
@@ -40,7 +41,7 @@ def ready() -> Response:
 def _state(name: str, check: Callable[[], None]) -> str:
     try:
         check()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the app is not ready
         log.warning("not ready", extra={"check": name, "error": str(error)})
         return "not well"
     return "well"
@@ -48,3 +49,8 @@ def _state(name: str, check: Callable[[], None]) -> str:
 
 def _database() -> None:
     db.session.execute(text("SELECT 1 FROM alembic_version"))
+
+
+def _fonts() -> None:
+    if wrong := pdf.check_fonts(settings.fonts_path):
+        raise OSError(wrong)

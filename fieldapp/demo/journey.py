@@ -1,0 +1,192 @@
+"""The main job without a browser: a waiting ticket → plan → visit → record → signatures → PDF → ticket store."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from fieldapp import clock
+from fieldapp.accounts.models import User
+from fieldapp.errors import FieldAppError
+from fieldapp.extensions import db
+from fieldapp.outbox import Promise
+from fieldapp.records import operations as records
+from fieldapp.records.operations import Evaluation, Filled, Given, PartLine
+from fieldapp.records.queries import record_of
+from fieldapp.records.standing import standing_of
+from fieldapp.reports import operations as reports
+from fieldapp.reports.models import Report
+from fieldapp.storage import blobs
+from fieldapp.sync import worker
+from fieldapp.sync.pull import pull
+from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.store import StoreError
+from fieldapp.tickets.stores import store
+from fieldapp.visits import operations as visits
+from fieldapp.visits.models import WINDOW, Visit
+from fieldapp.visits.operations import Plan
+
+Say = Callable[[str], object]
+
+
+@dataclass
+class Steps:
+    """Says each step with its time in milliseconds; ``held`` turns false with the first that did not hold."""
+
+    say: Say
+    held: bool = True
+    number: int = field(default=0)
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        self.number += 1
+        started = time.perf_counter()
+        try:
+            yield
+        except (FieldAppError, StoreError, LookupError, OSError) as error:
+            self.held = False
+            self.say(f"{self.number:2}. {what}: FAILED: {error}")
+            raise
+        self.say(f"{self.number:2}. {what}: {(time.perf_counter() - started) * 1000:.0f} ms")
+
+    def check(self, what: str, true: bool) -> None:
+        self.held = self.held and true
+        self.say(f"    {'holds' if true else 'DOES NOT HOLD'}: {what}")
+
+
+def run(locale: str, out: Path, *, say: Say) -> bool:
+    """Carry one waiting ticket through; whether every step and check held."""
+    steps = Steps(say)
+    try:
+        _carry(steps, locale, out)
+    except (FieldAppError, StoreError, LookupError, OSError):
+        return False
+    return steps.held
+
+
+def _carry(steps: Steps, locale: str, out: Path) -> None:
+    with steps.step("read the ticket store"):
+        pull(store())
+    with steps.step("take a waiting ticket"):
+        ticket = _waiting_ticket()
+    steps.say(f"    {ticket.number} {ticket.subject}")
+    dispatcher, engineer = _person("dispatcher"), _person("engineer")
+    with steps.step(f"plan it for {engineer.name}"):
+        visit = visits.draft(ticket, by=dispatcher)
+        visits.plan(visit, Plan(lead_id=engineer.id, window_start=_free_from(engineer)), by=dispatcher)
+    _travel(steps, visit, engineer)
+    _fill(steps, visit, engineer)
+    _sign(steps, visit, engineer)
+    with steps.step("issue the report and deliver it"):
+        worker.run_until_idle("demo-visit")
+    _prove(steps, visit, locale, out)
+
+
+def _travel(steps: Steps, visit: Visit, engineer: User) -> None:
+    for what, act in (("accept", visits.accept), ("set off", visits.depart), ("arrive", visits.arrive)):
+        with steps.step(what):
+            act(visit, by=engineer)
+    with steps.step("start"):
+        visits.start(visit, by=engineer)
+
+
+def _fill(steps: Steps, visit: Visit, engineer: User) -> None:
+    with steps.step("have the backup reminder signed"):
+        records.acknowledge_backup(visit, Given(method="drawn", name="林晓", strokes=_drawn(1)), by=engineer)
+    filled = Filled(
+        service_type="maintenance",
+        content_text="检查设备运行日志,发现电源模块输出电压不稳;更换电源模块,重新紧固线缆,连续运行测试三十分钟正常。",
+        outcome="all_done",
+        cause="电源模块滤波电容老化,满载时输出跌落。",
+        solution="更换同型号电源模块,清理风道积灰。",
+        prevention="每季度清洁防尘网;机房温度保持在二十六摄氏度以下。",
+        tools="万用表、防静电手环、十字螺丝刀",
+        parts=(PartLine(name="电源模块 800W", serial="PSU800-23917", old_serial="PSU800-11802"),),
+        contact_phone="13900000000",
+    )
+    with steps.step("fill the service record"):
+        records.save(visit, filled, by=engineer)
+    with steps.step("finish: check and freeze"):
+        records.finish(visit, by=engineer)
+
+
+def _sign(steps: Steps, visit: Visit, engineer: User) -> None:
+    evaluation = Evaluation(skill_rating="good", attitude_rating="good", contact_phone="13900000000")
+    with steps.step("the customer rates and signs"):
+        customer = Given(method="drawn", name="林晓", phone="13900000000", strokes=_drawn(2))
+        records.customer_sign(visit, evaluation, customer, by=engineer)
+    with steps.step("the engineer signs, the visit ends"):
+        records.complete(visit, Given(method="drawn", strokes=_drawn(3)), by=engineer)
+
+
+def _prove(steps: Steps, visit: Visit, locale: str, out: Path) -> None:
+    db.session.rollback()
+    record = record_of(visit)
+    report = reports.find(record.id, locale) if record else None
+    if record is None or report is None:
+        steps.check("the report was issued", true=False)
+        return
+    with steps.step(f"write {out.name}"):
+        out.write_bytes(blobs.get(report.sha256))
+    steps.say(f"    {record.printed_number}, {report.pages} pages, {report.size // 1024} KiB")
+    steps.check("the visit is completed", visit.status == "completed")
+    steps.check("the record is signed by customer and engineer", standing_of(record).state == "signed")
+    steps.check("no character was lost in print", not report.lost_characters)
+    steps.check("every promise of this ticket was kept", not _unkept(visit))
+    steps.check("the ticket store holds the report exactly once", _delivered_once(visit, record.id))
+    ticket = db.session.get_one(Ticket, visit.ticket_id)
+    pull(store())
+    steps.check("the ticket is resolved in the store", ticket.status == "resolved")
+
+
+def _waiting_ticket() -> Ticket:
+    """The oldest open ticket of a known customer that has no open visit (raises LookupError when there is none)."""
+    visited = select(Visit.ticket_id)
+    query = select(Ticket).where(Ticket.status.in_(("new", "triaged")), Ticket.customer_id.is_not(None))
+    ticket = db.session.scalar(query.where(Ticket.id.not_in(visited)).order_by(Ticket.opened_at).limit(1))
+    if ticket is None:
+        raise LookupError("no ticket is waiting: load a fresh demo day")
+    return ticket
+
+
+def _person(role: str) -> User:
+    found = db.session.scalar(select(User).where(User.role == role, User.disabled_at.is_(None)).order_by(User.id))
+    if found is None:
+        raise LookupError(f"there is no {role}")
+    return found
+
+
+def _free_from(engineer: User) -> datetime:
+    """The first half hour from now on in which this engineer has no other visit."""
+    others = (Visit.lead_id == engineer.id) & Visit.closed_at.is_(None) & Visit.window_start.is_not(None)
+    busy = [(visit.window_start, visit.window_end) for visit in db.session.scalars(select(Visit).where(others))]
+    start = clock.now().replace(second=0, microsecond=0)
+    while any(begin < start + WINDOW and end > start for begin, end in busy if begin and end):
+        start += timedelta(minutes=15)
+    return start
+
+
+def _unkept(visit: Visit) -> list[Promise]:
+    query = select(Promise).where(Promise.lane == visit.ticket.lane, Promise.state != "delivered")
+    return list(db.session.scalars(query))
+
+
+def _delivered_once(visit: Visit, record_id: object) -> bool:
+    hashes = set(db.session.scalars(select(Report.sha256).where(Report.record_id == record_id)))
+    notes = store().thread(visit.ticket.ref)
+    return sum(1 for note in notes for file in note.files if file.sha256 in hashes) == 1
+
+
+def _drawn(seed: int) -> str:
+    """Ink that looks like a quick signature."""
+    first = [[1200 + 45 * n, 2600 + int(700 * math.sin(n / 5 + seed)), n * 11] for n in range(90)]
+    second = [[2200 + 55 * n, 3300 - int(250 * math.cos(n / 7 + seed)), 1200 + n * 9] for n in range(90)]
+    return json.dumps({"v": 1, "w": 328, "h": 164, "strokes": [first, second]})
