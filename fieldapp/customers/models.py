@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from fieldapp.extensions import Base, Keyed
 
 TIERS = ("standard", "enterprise", "vip", "key_account")  # 普通 / 企业 / VIP / 大客户
 SEPARATORS = re.compile(r"[\s\-‐‑–—_.·/()\[\]|]+")
+PHONE = re.compile(r"\+?[\d\s\-–—()（）·.]{3,30}((转|轉|ext\.?|#|,)\s*\d{1,6})?", re.IGNORECASE)
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 # Ranges of text must mean the same on every engine, so that "begins with" is a range of the index.
 SearchText = Text().with_variant(Text(collation="C"), "postgresql")
 
@@ -32,6 +35,26 @@ def dialable(phone: str) -> str:
     number = ("+" if main.strip().startswith("+") else "") + re.sub(r"\D", "", main)
     inner = re.sub(r"\D", "", extension[0]) if extension else ""
     return f"{number},{inner}" if number.strip("+") and inner else number
+
+
+def is_phone(text: str) -> bool:
+    """Whether this can be dialled: digits with spaces, dashes or brackets, and perhaps an extension."""
+    return bool(PHONE.fullmatch(text)) and sum(letter.isdigit() for letter in text) >= 3
+
+
+def is_email(text: str) -> bool:
+    """Whether this looks like an e-mail address."""
+    return bool(EMAIL.fullmatch(text))
+
+
+def millionths(value: Decimal | None) -> int | None:
+    """Degrees as whole millionths."""
+    return None if value is None else round(value * 1_000_000)
+
+
+def degrees(value: int | None) -> Decimal | None:
+    """Whole millionths as degrees."""
+    return None if value is None else Decimal(value) / 1_000_000
 
 
 def search_text_of(*names: str) -> Any:
