@@ -28,10 +28,11 @@ from fieldapp.records import views as records
 from fieldapp.reports import views as reports
 from fieldapp.sync import views as sync
 from fieldapp.tickets import views as tickets
+from fieldapp.today import history
 from fieldapp.today import views as today
 from fieldapp.visits import views as visits
 
-PAGES = (accounts, today, customers, tickets, visits, records, reports, dispatch, sync, health)
+PAGES = (accounts, today, history, customers, tickets, visits, records, reports, dispatch, sync, health)
 
 
 def create_app(settings: config.Settings | None = None, **flask_config: Any) -> Flask:
