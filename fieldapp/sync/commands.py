@@ -49,3 +49,6 @@ def _stop_on_signals() -> Event:
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
     return stop
+
+
+COMMANDS = (work, pull_changes)

@@ -57,7 +57,7 @@ def _record_lines(record: ServiceRecord) -> Iterator[str]:
         if text:
             yield f"{label}: {text}"
     for item in record.open_items:
-        yield _("Remains: %(text)s", text=_open_item(item))
+        yield _("Remains: %(what)s", what=_open_item(item))
     for role in SIGNED_BY:
         yield from _signature_lines(role, record.signature(role))
 

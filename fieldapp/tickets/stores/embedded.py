@@ -12,6 +12,7 @@ from fieldapp.storage import blobs
 from fieldapp.tickets.desk import operations as desk
 from fieldapp.tickets.desk.models import DeskNote, DeskTicket
 from fieldapp.tickets.desk.operations import Entry, Intake, KeptFile
+from fieldapp.tickets.desk.queries import ASKED, told
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -25,17 +26,6 @@ from fieldapp.tickets.store import (
     StoreFile,
     StoreNote,
     StoreTicket,
-)
-
-INTAKE_WORDS = (
-    "channel",
-    "type",
-    "priority",
-    "company_phone",
-    "contact_phone",
-    "contact_qq",
-    "contact_email",
-    "named_engineer",
 )
 
 
@@ -52,13 +42,13 @@ class EmbeddedStore:
             rows = list(session.scalars(query))
             taken = rows[:limit]
             last = taken[-1].change if taken else after
-            return Page(tickets=tuple(store_ticket(row) for row in taken), cursor=str(last), more=len(rows) > limit)
+            return Page(tickets=tuple(told(row) for row in taken), cursor=str(last), more=len(rows) > limit)
 
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
         query = select(DeskTicket).where(DeskTicket.customer_number == customer)
         query = query.order_by(DeskTicket.opened_at.desc(), DeskTicket.id.desc()).limit(limit)
         with _reading() as session:
-            return tuple(store_ticket(row) for row in session.scalars(query))
+            return tuple(told(row) for row in session.scalars(query))
 
     def thread(self, ticket: str) -> tuple[StoreNote, ...]:
         with _reading() as session:
@@ -122,7 +112,7 @@ def _written(change: Change, kept: tuple[KeptFile, ...]) -> tuple[Receipt, bool]
 
 @operation
 def _filed(new: NewTicket) -> StoreTicket:
-    words = {name: new.fields[name] for name in INTAKE_WORDS if new.fields.get(name)}
+    words = {name: new.fields[name] for name in ASKED if new.fields.get(name)}
     intake = Intake(
         subject=new.subject,
         text=new.text,
@@ -132,7 +122,7 @@ def _filed(new: NewTicket) -> StoreTicket:
         **words,
     )
     try:
-        return store_ticket(desk.file_ticket(intake, uid=new.uid, opened_by=new.fields.get("opened_by", "")))
+        return told(desk.file_ticket(intake, uid=new.uid, opened_by=new.fields.get("opened_by", "")))
     except FieldAppError as error:
         raise Rejected(error.sentence) from error
 
@@ -148,23 +138,6 @@ def _keep(file: NewFile) -> KeptFile:
 def _reading() -> Session:
     """A session of its own, as if the store were another machine: what the caller has open stays out of it."""
     return Session(db.engine)
-
-
-def store_ticket(row: DeskTicket) -> StoreTicket:
-    """A ticket in the words of the protocol; what was said about the product follows the text."""
-    named = {name: getattr(row, name) for name in INTAKE_WORDS}
-    return StoreTicket(
-        ref=row.number,
-        version=str(row.version),
-        opened=row.opened_at,
-        updated=row.changed_at,
-        subject=row.subject,
-        status=row.status,
-        text="\n\n".join(part for part in (row.text, row.product) if part),
-        customer=row.customer_number,
-        asset=row.asset_serial,
-        fields={"number": row.number, "contact": row.contact_name, **named},
-    )
 
 
 def _store_note(note: DeskNote) -> StoreNote:
