@@ -13,7 +13,6 @@ FLASK := $(BIN)/flask --app app
 JOBS ?= 2
 COVERED := fieldapp/*/operations.py,fieldapp/*/models.py,fieldapp/*/transitions.py,fieldapp/outbox.py,fieldapp/sync/*
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
-JAVASCRIPT_TESTS := $(wildcard tests/js/*.test.js)
 
 .PHONY: help
 help: ## List these commands
@@ -24,7 +23,7 @@ help: ## List these commands
 
 .PHONY: run
 run: setup ## Serve the demo day on http://127.0.0.1:8000 (PORT, FIELDAPP_DATA_DIR … as in the README)
-	@exec $(FLASK) serve --demo
+	@FIELDAPP_DEMO=$${FIELDAPP_DEMO-1} exec $(FLASK) serve
 
 .PHONY: setup
 setup: ## Install what `run` needs, into this folder
@@ -83,7 +82,6 @@ check-templates: setup-test
 check-javascript: setup-test
 	@node_modules/.bin/eslint --config .setup/eslint.config.mjs --max-warnings 0 --no-warn-ignored static/js
 	@node_modules/.bin/tsc --project .setup/jsconfig.json
-	$(if $(JAVASCRIPT_TESTS),@node --test $(JAVASCRIPT_TESTS))
 
 # The models say what the newest migration makes: upgrade an empty database, then compare.
 .PHONY: check-migrations
