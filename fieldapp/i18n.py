@@ -5,23 +5,73 @@ The language is the person's own choice, else what the browser asks for, else th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from babel import Locale
 from babel.dates import format_date, format_datetime
-from flask import Flask, current_app, g, has_request_context, request
-from flask_babel import Babel, get_locale, gettext, lazy_gettext, ngettext
+from babel.support import NullTranslations
+from flask import Flask, current_app, g, has_app_context, has_request_context, request
+from flask_babel import Babel, get_locale, get_translations
+from flask_babel.speaklater import LazyString
 
 from fieldapp import clock
 
 __all__ = ["HTML_LANG", "LOCALES", "_", "lazy", "locale_name", "ngettext"]
 
-_ = gettext
-lazy = lazy_gettext
 LOCALES = {"zh_Hans_CN": "简体中文", "zh_Hant_TW": "繁體中文", "en": "English"}
 HTML_LANG = {"zh_Hans_CN": "zh-CN", "zh_Hant_TW": "zh-TW", "en": "en"}
 SHORT_NAMES = {"zh_CN": "zh_Hans_CN", "zh_TW": "zh_Hant_TW", "zh-CN": "zh_Hans_CN", "zh-TW": "zh_Hant_TW"}
 babel = Babel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """The language of a request, its name as one of LOCALES, and its catalogue."""
+
+    locale: Locale | None
+    name: str
+    catalogue: NullTranslations
+
+
+NOBODY_LISTENS = _Spoken(None, "en", NullTranslations())  # outside the app: the texts as they are written
+
+
+def _spoken() -> _Spoken:
+    """Found once for a request and a language: a page asks for dozens of texts (flask-babel would search each time)."""
+    if not has_app_context():
+        return NOBODY_LISTENS
+    chosen = getattr(g.get("_flask_babel"), "babel_locale", None)
+    kept: _Spoken | None = g.get("spoken")
+    if kept is not None and kept.locale is chosen:
+        return kept
+    locale = get_locale()
+    found = str(locale or "")
+    name = found if found in LOCALES else current_app.extensions["settings"].locale
+    g.spoken = _Spoken(locale, name, get_translations())
+    return g.spoken  # type: ignore[no-any-return]
+
+
+def gettext(text: str, **values: Any) -> str:
+    """The text in the language of the request, with its ``%(name)s`` filled in."""
+    said: str = _spoken().catalogue.ugettext(text)
+    return said % values if values else said
+
+
+def ngettext(singular: str, plural: str, num: int, **values: Any) -> str:
+    """One or many, in the language of the request; ``%(num)d`` is the number."""
+    said: str = _spoken().catalogue.ungettext(singular, plural, num)
+    return said % {"num": num, **values}
+
+
+def lazy(text: str, **values: Any) -> LazyString:
+    """A text that is said when it is used, in the language of that moment: for tables made at import."""
+    return LazyString(gettext, text, **values)
+
+
+_ = gettext
 
 
 def init_app(app: Flask) -> None:
@@ -30,6 +80,11 @@ def init_app(app: Flask) -> None:
     app.config["BABEL_DEFAULT_TIMEZONE"] = app.extensions["settings"].timezone
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(app.config["TRANSLATIONS"])
     babel.init_app(app, locale_selector=_choose)
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # added by the i18n extension
+        gettext=lambda text: _spoken().catalogue.ugettext(text),
+        ngettext=lambda singular, plural, num: _spoken().catalogue.ungettext(singular, plural, num),
+        newstyle=True,
+    )
     app.jinja_env.filters.update(
         when=when, day=day, clock=clock_time, moment=moment, duration=duration, money=money, field_time=field_time
     )
@@ -37,8 +92,7 @@ def init_app(app: Flask) -> None:
 
 def locale_name() -> str:
     """The language of this request as one of LOCALES."""
-    found = str(get_locale() or "")
-    return found if found in LOCALES else current_app.extensions["settings"].locale
+    return _spoken().name
 
 
 def known_locale(name: str) -> str | None:
