@@ -117,5 +117,10 @@ def visible_to(user: User) -> ColumnElement[bool]:
     """Which visits a person may see: the office all; an engineer those assigned now, and own work of 90 days."""
     if user.in_office:
         return true()
-    recent = Visit.window_start >= clock.now() - ENGINEER_SEES_OWN_WORK
-    return (Visit.lead_id == user.id) & (Visit.status != "draft") & or_(Visit.closed_at.is_(None), recent)
+    return own_work(user.id, clock.now() - ENGINEER_SEES_OWN_WORK)
+
+
+def own_work(engineer_id: Any, since: Any) -> ColumnElement[bool]:
+    """The engineer's half of ``visible_to``, for values or for bound names."""
+    own: ColumnElement[bool] = Visit.lead_id == engineer_id
+    return own & (Visit.status != "draft") & or_(Visit.closed_at.is_(None), Visit.window_start >= since)

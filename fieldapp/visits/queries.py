@@ -1,20 +1,25 @@
-"""Reading visits: the engineer's day, one visit with all that its page says, the past of an asset."""
+"""Reading visits: one to act upon, the engineer's day, one with all that its page says.
+
+The two pages that a phone opens all day read columns, not objects: their statements are built once, below.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import joinedload
 
-from fieldapp import clock
 from fieldapp.accounts.models import User
+from fieldapp.customers.models import Asset, Contact, Customer, Site
 from fieldapp.errors import NotFound
-from fieldapp.extensions import db, settings
+from fieldapp.extensions import db
 from fieldapp.i18n import _
+from fieldapp.tickets.models import Ticket
 from fieldapp.visits.models import Visit, VisitEvent, visible_to
-from fieldapp.visits.transitions import DONE
 
 
 def visit_or_404(visit_id: UUID, user: User) -> Visit:
@@ -49,36 +54,129 @@ def events_of(visit: Visit) -> list[VisitEvent]:
     return list(db.session.scalars(query.options(joinedload(VisitEvent.actor))))
 
 
-def open_before(user: User, moment: datetime, limit: int = 20) -> list[Visit]:
-    """Visits of an engineer that began before ``moment`` and were never finished, oldest first."""
-    query = _with_place(select(Visit).where(Visit.lead_id == user.id, Visit.closed_at.is_(None)))
-    return list(
-        db.session.scalars(query.where(Visit.window_start < moment).order_by(Visit.window_start).limit(limit))
+# ---- the engineer's two pages, by columns -------------------------------------------------------------
+
+Rows = Sequence[Row[Any]]
+LEFT_OVER_AT_MOST = 20
+
+_CARD = (
+    select(
+        Visit.id,
+        Visit.status,
+        Visit.window_start,
+        Visit.window_end,
+        Visit.arrived_at,
+        Visit.closed_at,
+        Visit.bring,
+        Customer.name.label("customer"),
+        Site.address,
+        Ticket.subject,
+        Ticket.priority,
+        Asset.model,
     )
+    .select_from(Visit)
+    .join(Customer, Customer.id == Visit.customer_id)
+    .join(Ticket, Ticket.id == Visit.ticket_id)
+    .outerjoin(Site, Site.id == Visit.site_id)
+    .outerjoin(Asset, Asset.id == Visit.asset_id)
+    .where(Visit.lead_id == bindparam("lead"), Visit.status != "draft")
+    .order_by(Visit.window_start)
+)
+_CARDS_BETWEEN = _CARD.where(Visit.window_start >= bindparam("start"), Visit.window_start < bindparam("end"))
+_CARDS_LEFT_OVER = _CARD.where(Visit.closed_at.is_(None), Visit.window_start < bindparam("start")).limit(
+    LEFT_OVER_AT_MOST
+)
+_NEXT_CARD = _CARD.where(Visit.closed_at.is_(None), Visit.window_start >= bindparam("start")).limit(1)
 
-
-def between(user: User, start: datetime, end: datetime) -> list[Visit]:
-    """Visits of an engineer whose window starts in [start, end), in order."""
-    query = _with_place(select(Visit).where(Visit.lead_id == user.id, Visit.status != "draft"))
-    query = query.where(Visit.window_start >= start, Visit.window_start < end)
-    return list(db.session.scalars(query.order_by(Visit.window_start)))
-
-
-def day_of(user: User, moment: datetime | None = None) -> tuple[list[Visit], list[Visit]]:
-    """(left over from earlier days, the visits of the day that holds ``moment``)."""
-    start, end = clock.day_bounds(moment or clock.now(), settings.zone)
-    return open_before(user, start), between(user, start, end)
-
-
-def past_of(visit: Visit, limit: int = 5) -> list[Visit]:
-    """Finished visits to the same asset (or, without one, the same customer), newest first."""
-    same = Visit.asset_id == visit.asset_id if visit.asset_id else Visit.customer_id == visit.customer_id
-    query = select(Visit).where(same, Visit.id != visit.id, Visit.status.in_(DONE))
-    query = query.where(Visit.window_start < (visit.window_start or clock.now()) + timedelta(days=1))
-    return list(
-        db.session.scalars(query.options(joinedload(Visit.lead)).order_by(Visit.window_start.desc()).limit(limit))
+# Everything the page of one visit says of the visit itself; later steps add their columns and who may see it.
+SHEET = (
+    select(
+        Visit.id,
+        Visit.status,
+        Visit.lead_id,
+        Visit.customer_id,
+        Visit.asset_id,
+        Visit.ticket_id,
+        Visit.parent_id,
+        Visit.window_start,
+        Visit.window_end,
+        Visit.arrived_at,
+        Visit.closed_at,
+        Visit.bring,
+        Visit.note,
+        Visit.revision,
+        User.name.label("lead"),
+        Customer.name.label("customer"),
+        Customer.tier,
+        Customer.phone.label("customer_phone"),
+        Customer.special_needs,
+        Customer.blackout,
+        Contact.name.label("contact"),
+        Contact.role.label("contact_role"),
+        Contact.mobile.label("contact_mobile"),
+        Contact.phone.label("contact_phone"),
+        Site.name.label("site"),
+        Site.address,
+        Site.latitude_e6,
+        Site.longitude_e6,
+        Site.access_notes,
+        Asset.model,
+        Asset.serial,
+        Asset.software_version,
+        Asset.warranty_until,
+        Asset.config,
+        Ticket.number.label("ticket_number"),
+        Ticket.subject,
+        Ticket.text,
+        Ticket.priority,
     )
+    .select_from(Visit)
+    .join(Customer, Customer.id == Visit.customer_id)
+    .join(Ticket, Ticket.id == Visit.ticket_id)
+    .outerjoin(Contact, Contact.id == Visit.contact_id)
+    .outerjoin(Site, Site.id == Visit.site_id)
+    .outerjoin(Asset, Asset.id == Visit.asset_id)
+    .outerjoin(User, User.id == Visit.lead_id)
+    .where(Visit.id == bindparam("visit"))
+)
+
+_STEPS = (
+    select(
+        VisitEvent.type,
+        VisitEvent.device_at,
+        VisitEvent.server_at,
+        VisitEvent.skew_s,
+        VisitEvent.payload,
+        VisitEvent.actor_id,
+        User.name.label("actor"),
+    )
+    .select_from(VisitEvent)
+    .outerjoin(User, User.id == VisitEvent.actor_id)
+    .where(VisitEvent.visit_id == bindparam("visit"))
+    .order_by(VisitEvent.seq)
+)
 
 
-def _with_place(query):  # type: ignore[no-untyped-def]
-    return query.options(joinedload(Visit.customer), joinedload(Visit.site), joinedload(Visit.ticket))
+def rows(statement: Select[*tuple[Any, ...]], **bound: object) -> Rows:
+    """Columns of a statement that was built once, read past the object layer: a third of its time."""
+    return db.session.connection().execute(statement, bound).all()
+
+
+def cards_between(user: User, start: datetime, end: datetime) -> Rows:
+    """What the day's list says of each visit of an engineer whose window starts in [start, end), in order."""
+    return rows(_CARDS_BETWEEN, lead=user.id, start=start, end=end)
+
+
+def cards_left_over(user: User, before: datetime) -> Rows:
+    """Visits of an engineer that began before ``before`` and were never finished, oldest first, 20 at most."""
+    return rows(_CARDS_LEFT_OVER, lead=user.id, start=before)
+
+
+def next_card(user: User, since: datetime) -> Row[Any] | None:
+    """The first unfinished visit of an engineer from ``since`` on."""
+    return next(iter(rows(_NEXT_CARD, lead=user.id, start=since)), None)
+
+
+def steps_of(visit_id: UUID) -> Rows:
+    """Every event of a visit with its actor's name, in order."""
+    return rows(_STEPS, visit=visit_id)
