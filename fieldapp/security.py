@@ -103,7 +103,7 @@ def check_origin() -> None:
         origin = urlsplit(request.headers.get("Origin", ""))
         allowed = bool(origin.netloc) and origin.netloc == request.host
     if not allowed:
-        log.warning("write from elsewhere refused", extra={"path": request.path, "site": site})
+        log.warning("write from elsewhere refused", extra={"path": _path(), "site": site})
         raise Refused(_("This request did not come from a page of this app."), code="cross_site")
 
 
@@ -119,7 +119,7 @@ def check_access() -> None:
     if not current_user.is_authenticated:
         raise LoginNeeded(_("Please log in."))
     if current_user.role not in access.roles:
-        log.warning("role refused", extra={"path": request.path, "user": str(current_user.id)})
+        log.warning("role refused", extra={"path": _path(), "user": str(current_user.id)})
         raise Refused(_("Your role does not allow this."))
 
 
@@ -169,8 +169,14 @@ def _log_request(response: Response) -> None:
     spent = (time.perf_counter() - g.started) * 1000 if "started" in g else 0.0
     log.info(
         "request",
-        extra={"method": request.method, "path": request.path, "status": response.status_code, "ms": round(spent, 1)},
+        extra={"method": request.method, "path": _path(), "status": response.status_code, "ms": round(spent, 1)},
     )
+
+
+def _path() -> str:
+    """The path for the log; an address that is itself a secret (``<token>``) appears as its pattern only."""
+    rule = request.url_rule
+    return str(rule.rule) if rule is not None and "token" in (request.view_args or {}) else request.path
 
 
 def _page_context() -> dict[str, Any]:
