@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from fieldapp import clock
 from fieldapp.extensions import Base, Keyed
 
+# 高德 百度 腾讯, Apple's maps, or whatever the phone opens for a geo: address
+MAP_APPS = ("amap", "baidu", "tencent", "apple", "geo")
+
 
 class User(Keyed, Base):
     """A person with one role. ``disabled_at`` ends every session at the next request."""

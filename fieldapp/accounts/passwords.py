@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 from functools import lru_cache
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from zxcvbn import zxcvbn
 
+from fieldapp.errors import Invalid
 from fieldapp.extensions import settings
+from fieldapp.i18n import _
 
 AT_ONCE = BoundedSemaphore(4)  # each hash takes 64 MiB: more at once would be a way to stop the server
+SHORTEST, LONGEST = 8, 128
+# Of zxcvbn's 0 to 4: below 2 (fewer than a million guesses) a list of common passwords is enough to get in.
+LEAST_SCORE = 2
+LOOKED_AT = 72  # zxcvbn takes no more characters
+RISING = "01234567890"
 
 
 @lru_cache(maxsize=4)
@@ -21,7 +31,14 @@ def _hasher(memory_kib: int) -> PasswordHasher:
 
 @lru_cache(maxsize=4)
 def _nobody(memory_kib: int) -> str:
-    return _hasher(memory_kib).hash("nobody has this password")
+    """A hash that no password has: as costly to check as a real one, and without the cost of making it."""
+    hasher = _hasher(memory_kib)
+    salt, digest = (_unpadded(secrets.token_bytes(length)) for length in (hasher.salt_len, hasher.hash_len))
+    return f"$argon2id$v=19$m={memory_kib},t={hasher.time_cost},p={hasher.parallelism}${salt}${digest}"
+
+
+def _unpadded(data: bytes) -> str:
+    return base64.b64encode(data).decode().rstrip("=")
 
 
 def hashed(password: str) -> str:
@@ -35,11 +52,44 @@ def matches(kept: str | None, password: str) -> bool:
     memory = int(settings.argon2_memory_kib)
     with AT_ONCE:
         try:
-            return _hasher(memory).verify(kept or _nobody(memory), password) and kept is not None
+            _hasher(memory).verify(kept or _nobody(memory), password)
         except (VerifyMismatchError, InvalidHashError):
             return False
+    return kept is not None
 
 
 def outdated(kept: str) -> bool:
     """Whether a kept hash was made with other costs and should be made anew at the next log-in."""
     return _hasher(int(settings.argon2_memory_kib)).check_needs_rehash(kept)
+
+
+def check_new(password: str, *own_words: str, field: str) -> None:
+    """Raise Invalid, at ``field``, unless this may become a password: its length, nobody's name, hard to guess.
+
+    Any characters are welcome and none is demanded; nothing is cut off (ASVS 6.2.1, 6.2.4, 6.2.5, 6.2.8, 6.2.9).
+    """
+    if (wrong := _wrong_with(password, own_words)) is not None:
+        raise Invalid(wrong, fields={field: wrong}, code="weak_password")
+
+
+def _wrong_with(password: str, own_words: tuple[str, ...]) -> str | None:
+    if len(password) < SHORTEST:
+        return _("A password has at least %(least)s characters.", least=SHORTEST)
+    if len(password) > LONGEST:
+        return _("A password has at most %(most)s characters.", most=LONGEST)
+    if any(word.casefold() in password.casefold() for word in own_words if len(word) > 1):
+        return _("Your own name must not be a part of the password.")
+    if zxcvbn(password[:LOOKED_AT], user_inputs=list(own_words))["score"] < LEAST_SCORE:
+        return _("This password is easy to guess. Three or four words that do not belong together are better.")
+    return None
+
+
+def check_pin(pin: str) -> None:
+    """Raise Invalid unless this may become a PIN: 4 to 8 digits, not all the same, not simply counting."""
+    wrong = None
+    if not (pin.isascii() and pin.isdigit() and 4 <= len(pin) <= 8):
+        wrong = _("A PIN has 4 to 8 digits.")
+    elif len(set(pin)) == 1 or pin in RISING or pin in RISING[::-1]:
+        wrong = _("Everybody tries this PIN first. Please choose another.")
+    if wrong:
+        raise Invalid(wrong, fields={"pin": wrong}, code="weak_pin")

@@ -6,18 +6,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select
 
 from fieldapp import clock
 from fieldapp.accounts.models import Invitation, LoginSession, User
 from fieldapp.errors import NotAllowedNow, NotFound
 from fieldapp.extensions import db
 from fieldapp.i18n import _
+from fieldapp.security import ROLES
+
+# Asked on every request: building a statement anew would take as long as running it.
+SESSION_BY_HASH = select(LoginSession).where(LoginSession.token_hash == bindparam("token_hash"))
 
 
 def session_of(token_hash: str) -> LoginSession | None:
     """The session with its person, in one SELECT; it may have ended (see ``LoginSession.open_at``)."""
-    return db.session.scalar(select(LoginSession).where(LoginSession.token_hash == token_hash))
+    return db.session.scalar(SESSION_BY_HASH, {"token_hash": token_hash})
 
 
 def person_named(username: str) -> User | None:
@@ -44,8 +48,9 @@ def people() -> Sequence[User]:
 
 
 def demo_people() -> Sequence[User]:
-    """Who may log in on a demo day, engineers last since they are most."""
-    return db.session.scalars(select(User).where(User.disabled_at.is_(None)).order_by(User.role, User.id)).all()
+    """Who may log in on a demo day, in the order of the work."""
+    everybody = db.session.scalars(select(User).where(User.disabled_at.is_(None)).order_by(User.id))
+    return sorted(everybody, key=lambda user: ROLES.index(user.role))
 
 
 def devices(user: User) -> Sequence[LoginSession]:
@@ -63,9 +68,9 @@ def devices(user: User) -> Sequence[LoginSession]:
 def last_seen() -> dict[UUID, datetime]:
     """When each person was last seen, by key of the person."""
     rows = db.session.execute(
-        select(LoginSession.user_id, LoginSession.seen_at).order_by(LoginSession.seen_at)
+        select(LoginSession.user_id, func.max(LoginSession.seen_at)).group_by(LoginSession.user_id)
     )
-    return {user_id: seen_at for user_id, seen_at in rows}
+    return dict(rows.tuples().all())
 
 
 def invitation_or_404(token_hash: str) -> Invitation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Request, Response, g
+from flask import Request, g
 from werkzeug.wrappers import Response as AnyResponse
 
 from fieldapp import clock

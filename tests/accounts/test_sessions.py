@@ -5,31 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
 import time_machine
-from flask import Flask, g, jsonify
+from flask import Flask
 from flask.testing import FlaskClient
-from flask_login import current_user
 from sqlalchemy import event, select
 
 from fieldapp import clock
 from fieldapp.accounts import operations as accounts
 from fieldapp.accounts.models import LoginSession, User
 from fieldapp.extensions import db
-from fieldapp.i18n import locale_name
-from fieldapp.security import EVERYONE, requires
+from tests.accounts.conftest import give
 
 LogIn = Callable[[User], FlaskClient]
-
-
-@pytest.fixture(autouse=True)
-def whoami(app: Flask) -> None:
-    """A page that says who is asking."""
-
-    @app.get("/whoami")
-    @requires(*EVERYONE)
-    def whoami():  # type: ignore[no-untyped-def]
-        return jsonify(name=current_user.username, session=str(g.login_session.id), locale=locale_name())
 
 
 def test_the_token_lets_its_person_in(logged_in: LogIn, engineer: User, colleague: User) -> None:
@@ -40,7 +27,7 @@ def test_the_token_lets_its_person_in(logged_in: LogIn, engineer: User, colleagu
 
 
 def test_nobody_comes_in_without_a_token_or_with_another(client: FlaskClient, engineer: User) -> None:
-    assert client.get("/whoami").status_code == 303 or client.get("/whoami").status_code == 302
+    assert client.get("/whoami").location == "/login?next=/whoami"
 
     client.set_cookie(accounts.COOKIE, "x" * 43)
 
@@ -92,6 +79,35 @@ def test_being_seen_is_written_at_most_every_ten_minutes(logged_in: LogIn, engin
         assert db.session.scalars(select(LoginSession)).one().seen_at == start + timedelta(minutes=10)
 
 
+def test_seeing_a_device_does_not_lengthen_its_month(logged_in: LogIn, engineer: User) -> None:
+    start = clock.now()
+    with time_machine.travel(start, tick=False) as traveller:
+        browser = logged_in(engineer)
+        for days in (13, 26):
+            traveller.move_to(start + timedelta(days=days))
+            browser.get("/whoami")
+
+        assert db.session.scalars(select(LoginSession)).one().idle_until == start + timedelta(days=30)
+
+
+def test_a_disabled_person_is_out_at_the_next_request(logged_in: LogIn, engineer: User) -> None:
+    browser = logged_in(engineer)
+    assert browser.get("/whoami").status_code == 200
+
+    give(engineer, disabled_at=clock.now())
+
+    assert browser.get("/whoami", headers={"Accept": "application/json"}).status_code == 401
+
+
+def test_another_role_counts_at_the_next_request(logged_in: LogIn, engineer: User) -> None:
+    browser = logged_in(engineer)
+    assert browser.get("/people").status_code == 403
+
+    give(engineer, role="admin")
+
+    assert browser.get("/people").status_code == 200
+
+
 def test_a_request_costs_one_select(app: Flask, logged_in: LogIn, engineer: User) -> None:
     browser = logged_in(engineer)
     said: list[str] = []
@@ -103,10 +119,6 @@ def test_a_request_costs_one_select(app: Flask, logged_in: LogIn, engineer: User
 
 
 def test_the_pages_speak_the_language_of_the_person(logged_in: LogIn, engineer: User) -> None:
-    @accounts.operation
-    def choose(name: str) -> None:
-        engineer.locale = name
+    browser = logged_in(give(engineer, locale="zh_Hant_TW"))
 
-    browser = logged_in(engineer)
-    choose("zh_Hant_TW")
     assert browser.get("/whoami").json["locale"] == "zh_Hant_TW"
