@@ -52,12 +52,12 @@ def ink(seed: int = 1) -> bytes:
 
 
 def photo(colour: tuple[int, int, int], words: str = "PSU 2") -> bytes:
-    """A JPEG of about 80 KB, as large as a print-size photo."""
+    """A JPEG of about 70 KB, as large as a print-size photo."""
     grain = Image.frombytes("L", (450, 338), Random(7).randbytes(450 * 338)).resize((900, 675)).convert("RGB")
     picture = Image.blend(grain, Image.new("RGB", grain.size, colour), 0.8)
     ImageDraw.Draw(picture).rectangle((180, 190, 720, 480), outline=(20, 20, 20), width=12)
     ImageDraw.Draw(picture).text((380, 300), words, fill=(0, 0, 0), font_size=64)
-    return _saved(picture, "JPEG", quality=45)
+    return _saved(picture, "JPEG", quality=40)
 
 
 def _saved(picture: Image.Image, kind: str, **options: int) -> bytes:

@@ -19,10 +19,9 @@ import pytest
 
 from fieldapp.errors import FieldAppError
 from fieldapp.reports import fonts, pdf
-from fieldapp.reports.document import BadDocument, Correction, Photo, ReportDocument, Signature
+from fieldapp.reports.document import Correction, Photo, ReportDocument, Signature
 from fieldapp.reports.labels import LABELS
 from fieldapp.reports.page import STYLE
-from fieldapp.reports.pictures import MOST_BYTES, print_size
 from fieldapp.reports.press import Press
 from tests.reports import samples
 from tests.reports.test_document import PRINTED
@@ -251,10 +250,8 @@ def test_it_says_nothing_by_colour() -> None:
 
 
 def test_it_is_small_enough_to_mail(rendered: pdf.Rendered) -> None:
-    photos = tuple(replace(photo, jpeg=print_size(photo.jpeg)) for photo in samples.photos())
-
     assert len(pdf.render(samples.full()).pdf) <= 150 * 1024
-    assert len(pdf.render(replace(samples.full(), photos=photos)).pdf) <= 400 * 1024
+    assert len(rendered.pdf) <= 400 * 1024
 
 
 def test_the_same_document_gives_the_same_bytes_in_every_process(rendered: pdf.Rendered) -> None:
@@ -372,41 +369,7 @@ def _latin_only(path: Path) -> None:
     font.save(path)
 
 
-# ---- pictures ------------------------------------------------------------------------------------------
-
-
-def test_a_photo_is_made_small_and_loses_where_it_was_taken() -> None:
-    from PIL import Image
-
-    image = Image.effect_noise((1600, 1200), 60).convert("RGB")
-    exif = Image.Exif()
-    exif[0x0112] = 6  # lying on its side
-    exif.get_ifd(0x8825)[1] = "N"
-    file = io.BytesIO()
-    image.save(file, "JPEG", exif=exif, quality=90)
-
-    small = print_size(file.getvalue())
-
-    made = Image.open(io.BytesIO(small))
-    assert len(small) <= MOST_BYTES
-    assert made.height > made.width
-    assert not dict(made.getexif())
-
-
-@pytest.mark.parametrize("picture", [b"", b"GIF89a", b"<svg/>", samples.ink()[:60], b"\xff\xd8\xff"])
-def test_what_is_no_photo_is_refused(picture: bytes) -> None:
-    with pytest.raises(BadDocument):
-        print_size(picture)
-
-
-def test_a_photo_of_absurd_size_is_refused() -> None:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("1", (8000, 5001)).save(file, "PNG")
-
-    with pytest.raises(BadDocument, match="40 million"):
-        print_size(file.getvalue())
+# ---- the page ------------------------------------------------------------------------------------------
 
 
 def test_the_page_is_html_without_any_address_but_its_own_pictures() -> None:
