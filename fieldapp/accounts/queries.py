@@ -70,7 +70,7 @@ def last_seen() -> dict[UUID, datetime]:
     rows = db.session.execute(
         select(LoginSession.user_id, func.max(LoginSession.seen_at)).group_by(LoginSession.user_id)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def invitation_or_404(token_hash: str) -> Invitation:
