@@ -1,4 +1,4 @@
-"""Where a window stands on the board: quarter-hour columns from 07:00 to 20:00, named as CSS classes."""
+"""Where a window stands on the board: quarter-hour columns from 07:00 on, named as CSS classes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 FIRST_HOUR, LAST_HOUR = 7, 20
 QUARTER = timedelta(minutes=15)
-COLUMNS = (LAST_HOUR - FIRST_HOUR) * 4
-READABLE = 15  # a window of half an hour is too narrow for its words: a slot takes at least these columns
+READABLE = 16  # a window of half an hour is too narrow for its words: a slot takes at least these columns
+COLUMNS = (LAST_HOUR - FIRST_HOUR) * 4 + READABLE // 2  # the words of evening visits run on behind the last hour
 HOURS = tuple(
     (hour, f"c{(hour - FIRST_HOUR) * 4} e{(hour - FIRST_HOUR) * 4 + 4}") for hour in range(FIRST_HOUR, LAST_HOUR)
 )

@@ -32,7 +32,7 @@ from fieldapp.visits.queries import visit_or_404
 
 blueprint = Blueprint("dispatch", __name__)
 MOVABLE = transitions.TRANSITIONS["replanned"].sources
-REVIEWS_SHOWN = 5
+REVIEWS_SHOWN = 20
 STATES = tuple(state for state in transitions.STATES if state not in ("draft", "declined"))
 Page = str | AnyResponse
 
@@ -387,7 +387,7 @@ def _choices(day: Day, filters: Filters) -> dict[str, object]:
 def _weekday(day: Day, count: int) -> dict[str, object]:
     """One day of the strip, with all that a screen reader needs in its label."""
     words = ngettext("%(day)s, %(num)s visit", "%(day)s, %(num)s visits", count, day=day_words(day.start))
-    weekday = format_date(day.date, "EEEEE" if locale_name() != "en" else "EEE", locale=locale_name())
+    weekday = format_date(day.date, "EEEEEE" if locale_name() == "en" else "EEEEE", locale=locale_name())
     return {"date": day.date, "is_today": day.is_today, "weekday": weekday, "count": count, "label": words}
 
 
