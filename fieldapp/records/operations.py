@@ -461,7 +461,7 @@ def _sign(
         received_at=told.received_at if told else clock.now(),
         witness_id=by.id,
         submission_id=told.submission_id if told else None,
-        evidence=_evidence(given, drawn, told),
+        evidence=evidence_of(given.evidence, drawn, told),
     )
     record.signatures.append(signature)
     db.session.flush()
@@ -490,8 +490,9 @@ def _checked(role: str, given: Given) -> ink.Ink | None:
         raise Invalid(error.sentence, fields={f"{role}_strokes": error.sentence}) from error
 
 
-def _evidence(given: Given, drawn: ink.Ink | None, told: Told | None) -> dict[str, Any]:
-    facts: dict[str, Any] = dict(given.evidence)
+def evidence_of(seen: Mapping[str, Any], drawn: ink.Ink | None, told: Told | None = None) -> dict[str, Any]:
+    """What is kept about how a signature came to be: counts and times, no pressure and no speed (privacy)."""
+    facts: dict[str, Any] = dict(seen)
     if drawn:
         facts |= {"strokes": len(drawn.strokes), "points": drawn.points, "duration_ms": drawn.duration_ms}
     if told and told.device:

@@ -1,0 +1,223 @@
+"""Today's visits, in every state a visit can be in, done with the same operations that people use.
+
+What has happened already lies before now, what is planned lies after; all of it within today where the hour allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fieldapp import clock
+from fieldapp.accounts.models import User
+from fieldapp.demo import hand
+from fieldapp.demo.company import FAULTS, Fault
+from fieldapp.extensions import settings, uuid7
+from fieldapp.offline.operations import Told, new_told
+from fieldapp.records import operations as records
+from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
+from fieldapp.tickets.models import Ticket
+from fieldapp.visits import operations as visits
+from fieldapp.visits.models import Visit
+from fieldapp.visits.operations import Plan
+
+# who, when the window starts (minutes from now), how far it has come
+STORY = (
+    ("wanglei", -260, "reviewed"),
+    ("wanglei", 25, "scheduled"),
+    ("wanglei", 120, "accepted"),
+    ("wanglei", 225, "scheduled"),
+    ("liting", -285, "completed"),
+    ("liting", -170, "no_show"),
+    ("liting", -55, "working"),
+    ("liting", 90, "accepted"),
+    ("zhangqiang", -290, "partial"),
+    ("zhangqiang", -150, "paused"),
+    ("zhangqiang", -20, "arrived"),
+    ("zhangqiang", 60, "canceled"),
+    ("zhangqiang", 150, "scheduled"),
+    ("chenhao", -270, "cannot_complete"),
+    ("chenhao", -130, "awaiting_sign"),
+    ("chenhao", 10, "traveling"),
+    ("chenhao", 180, "declined"),
+    ("chenhao", 240, "scheduled"),
+)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays: people by log-in name."""
+
+    people: dict[str, User]
+
+    def __getitem__(self, username: str) -> User:
+        return self.people[username]
+
+    @property
+    def dispatcher(self) -> User:
+        return self.people["zhaomin"]
+
+
+def play(cast: Cast, tickets: list[Ticket]) -> None:
+    """Bring each visit of the story as far as it has come; each uses up one ticket, in order."""
+    for (username, minutes, state), ticket in zip(STORY, tickets, strict=True):
+        engineer = cast[username]
+        start = _within_today(clock.now() + timedelta(minutes=minutes))
+        visit = visits.draft(ticket, by=cast.dispatcher)
+        plan = Plan(lead_id=engineer.id, window_start=start, bring=_fault(ticket).part, override_reason="演示日程")
+        visits.plan(visit, plan, by=cast.dispatcher)
+        _bring_to(visit, state, start, engineer, cast)
+
+
+def _bring_to(visit: Visit, state: str, start: datetime, engineer: User, cast: Cast) -> None:
+    if state == "canceled":
+        visits.cancel(visit, "客户停产检修,改到下周", by=cast.dispatcher)
+    elif state == "declined":
+        visits.decline(visit, "该客户需要网络认证工程师,建议改派李婷", by=engineer)
+    else:
+        for step in _PATHS[state]:
+            step(visit, engineer, start, cast)
+
+
+# ---- steps: each at the time of day at which it would have been done ------------------------------------
+
+
+def _at(engineer: User, moment: datetime) -> Told:
+    """A submission that a phone would have sent at ``moment``."""
+    said = min(moment, clock.now())
+    return new_told(engineer.id, "/demo", submission_id=uuid7(), device_at=said, device="demo-phone")
+
+
+def _accept(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    visits.accept(visit, by=by, told=_at(by, start - timedelta(hours=1)))
+
+
+def _depart(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    visits.depart(visit, by=by, told=_at(by, start - timedelta(minutes=30)))
+
+
+def _arrive(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    visits.arrive(visit, by=by, told=_at(by, start + timedelta(minutes=6)))
+
+
+def _start(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    visits.start(visit, by=by, told=_at(by, start + timedelta(minutes=14)))
+
+
+def _pause(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    visits.pause(visit, "wait_part", by=by, told=_at(by, start + timedelta(minutes=60)))
+
+
+def _draft(visit: Visit, by: User, _start: datetime, _cast: Cast) -> None:
+    fault = _fault(visit.ticket)
+    begun = Filled(service_type="maintenance", content_text="已拆机检查,正在更换部件。", cause=fault.cause)
+    records.save(visit, begun, by=by)
+
+
+def _fill(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    fault = _fault(visit.ticket)
+    parts = (PartLine(name=fault.part, serial="A7C21F"),) if fault.part else ()
+    _photos(visit, by, start)
+    _finish(visit, by, start, _filled(fault, outcome="all_done", parts=parts))
+
+
+def _fill_with_rest(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    fault = _fault(visit.ticket)
+    due = (clock.now() + timedelta(days=5)).date()
+    rest = OpenLine(text="到货后更换备件并复测", cause="备件缺货", part=fault.part, promised_by=due)
+    _finish(visit, by, start, _filled(fault, outcome="remaining", open_items=(rest,)))
+
+
+def _customer(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    contact = visit.contact
+    name = contact.name if contact else "林晓"
+    evaluation = Evaluation(
+        skill_rating="good", attitude_rating="good", contact_phone=contact.mobile if contact else ""
+    )
+    given = Given(method="drawn", name=name, strokes=hand.strokes(name))
+    records.customer_sign(visit, evaluation, given, by=by, told=_at(by, start + timedelta(minutes=95)))
+
+
+def _complete(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    given = Given(method="drawn", name=by.name, strokes=hand.strokes(by.name))
+    records.complete(visit, given, by=by, told=_at(by, start + timedelta(minutes=97)))
+
+
+def _review(visit: Visit, _by: User, _start: datetime, cast: Cast) -> None:
+    manager = cast["qianjun"]
+    records.review(visit, Given(method="drawn", strokes=hand.strokes(manager.name)), by=manager)
+
+
+def _give_up(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    cause = "机房停电检修,无法开机,须等客户恢复供电"
+    visits.cannot_complete(visit, cause, by=by, told=_at(by, start + timedelta(minutes=40)))
+
+
+def _nobody(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    visits.no_show(visit, "门卫称联系人外出,电话未接", by=by, told=_at(by, start + timedelta(minutes=35)))
+
+
+Step = Callable[[Visit, User, datetime, Cast], None]
+_THERE: tuple[Step, ...] = (_accept, _depart, _arrive)
+_DONE: tuple[Step, ...] = (*_THERE, _start, _fill, _customer, _complete)
+_PATHS: dict[str, tuple[Step, ...]] = {
+    "scheduled": (),
+    "accepted": (_accept,),
+    "traveling": (_accept, _depart),
+    "arrived": _THERE,
+    "working": (*_THERE, _start, _draft),
+    "paused": (*_THERE, _start, _draft, _pause),
+    "awaiting_sign": (*_THERE, _start, _fill),
+    "completed": _DONE,
+    "partial": (*_THERE, _start, _fill_with_rest, _customer, _complete),
+    "cannot_complete": (*_THERE, _start, _give_up),
+    "no_show": (*_THERE, _nobody),
+    "reviewed": (*_DONE, _review),
+}
+
+
+# ---- below ------------------------------------------------------------------------------------------
+
+
+def _filled(fault: Fault, **more: object) -> Filled:
+    texts = {"cause": fault.cause, "solution": fault.solution, "prevention": fault.prevention}
+    return Filled(
+        service_type="maintenance",
+        content_text=fault.done,
+        tools="万用表、防静电手环",
+        **texts,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _finish(visit: Visit, by: User, start: datetime, filled: Filled) -> None:
+    software = _fault(visit.ticket).type == "software"
+    contact = visit.contact.name if visit.contact else "林晓"
+    signed = Given(method="drawn", name=contact, strokes=hand.strokes(contact))
+    answer = signed if software else Given(method="not_applicable")
+    records.save(visit, filled, by=by)
+    records.acknowledge_backup(visit, answer, by=by, told=_at(by, start + timedelta(minutes=16)))
+    records.finish(visit, by=by, told=_at(by, start + timedelta(minutes=90)))
+
+
+def _photos(visit: Visit, by: User, start: datetime) -> None:
+    asset = visit.asset
+    if asset is None:
+        return
+    told = _at(by, start + timedelta(minutes=20))
+    for n, (kind, title) in enumerate((("label", asset.model), ("before", "处理前"), ("after", "处理后"))):
+        lines = (f"S/N {asset.serial}", asset.software_version, visit.customer.name[:12])
+        picture = hand.photo(title, lines, seed=n)
+        records.add_photo(visit, picture, kind=kind, caption=title, by=by, told=told)
+
+
+def _fault(ticket: Ticket) -> Fault:
+    return next((fault for fault in FAULTS if fault.subject == ticket.subject), FAULTS[0])
+
+
+def _within_today(moment: datetime) -> datetime:
+    """The moment on a quarter of an hour, pulled into the local day when it would fall outside."""
+    start, end = clock.day_bounds(clock.now(), settings.zone)
+    moment = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+    return min(max(moment, start), end - timedelta(minutes=45))
