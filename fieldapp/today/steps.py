@@ -60,6 +60,7 @@ _HAPPENED = {
     "replanned": (lazy("Rescheduled"), "info"),  # L10n: 改期
     "accepted": (lazy("Accepted"), "info"),  # L10n: 已接受
     "declined": (lazy("Declined"), "bad"),  # L10n: 拒绝
+    "taken_back": (lazy("Taken back by the office"), "warn"),  # L10n: 派单撤回
     "departed": (lazy("Set off"), "active"),  # L10n: 出发
     "arrived": (lazy("Arrived"), "active"),  # L10n: 到达
     "started": (lazy("Work started"), "active"),  # L10n: 开始

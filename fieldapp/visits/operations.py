@@ -122,10 +122,8 @@ def decline(visit: Visit, reason: str, *, by: User, told: Told | None = None) ->
     visit = locked(visit)
     row = transitions.check(visit, "declined", by.role)
     payload = {"reason": _needed(reason, "reason"), "lead": str(visit.lead_id)}
-    receipt = _take(visit, row, by=by, told=told, payload=payload)
-    visit.lead_id = None
-    visit.accepted_at = None
-    return receipt
+    visit.lead_id = visit.accepted_at = None
+    return _take(visit, row, by=by, told=told, payload=payload)
 
 
 @operation
