@@ -68,7 +68,7 @@ def test_a_new_person_gets_a_link_that_is_shown_once(app: Flask, logged_in: LogI
     page = browser.post("/people", data=GIVEN)
 
     assert page.status_code == 200
-    link = re.search(r'value="http://127.0.0.1:8000(/invitations/[\w-]{43})"', page.text).group(1)
+    link = re.search(r"\nhttp://127.0.0.1:8000(/invitations/[\w-]{43})</textarea>", page.text).group(1)
     new = named("sunyi")
     assert (new.name, new.role, new.phone, new.department) == ("孙怡", "engineer", "13900000009", "客户服务部")
     assert new.password_hash is None
