@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import selectinload
@@ -62,7 +63,7 @@ def listing(words: str, status: str, page: int) -> Listing:
     return Listing(rows, total, page)
 
 
-def _listed(words: str, status: str) -> Select[tuple[DeskTicket, str]]:
+def _listed(words: str, status: str) -> Select[DeskTicket, str]:
     query = select(DeskTicket, Customer.name).outerjoin(Customer, Customer.number == DeskTicket.customer_number)
     if status == "open":
         query = query.where(DeskTicket.status.in_(OPEN))
@@ -93,10 +94,10 @@ def ticket_or_404(number: str) -> DeskTicket:
     return ticket
 
 
-def file_or_404(number: str, sha256: str, position: int) -> DeskFile:
+def file_or_404(number: str, file_id: UUID) -> DeskFile:
     """A file in the thread of this very ticket (raises NotFound)."""
-    query = select(DeskFile).join(DeskNote).join(DeskTicket).where(DeskTicket.number == number)
-    file = db.session.scalar(query.where(DeskFile.sha256 == sha256, DeskFile.position == position).limit(1))
+    query = select(DeskFile).join(DeskNote).join(DeskTicket)
+    file = db.session.scalar(query.where(DeskTicket.number == number, DeskFile.id == file_id))
     if file is None:
         raise NotFound(_("There is no such file in this ticket."))
     return file
