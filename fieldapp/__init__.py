@@ -24,6 +24,7 @@ from fieldapp import (
 from fieldapp.accounts import views as accounts
 from fieldapp.customers import views as customers
 from fieldapp.dispatch import views as dispatch
+from fieldapp.offline import answers
 from fieldapp.records import views as records
 from fieldapp.reports import views as reports
 from fieldapp.sync import views as sync
@@ -58,6 +59,7 @@ def create_app(settings: config.Settings | None = None, **flask_config: Any) -> 
     assets.init_app(app, config.ROOT / "static")
     storage.init_app(app)
     security.init_app(app)
+    answers.init_app(app)
     for page in PAGES:
         app.register_blueprint(page.blueprint)
     cli.init_app(app)

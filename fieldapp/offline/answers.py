@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from flask import jsonify, make_response, redirect, request
+from flask import Flask, jsonify, make_response, redirect, request
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
@@ -17,6 +17,10 @@ from fieldapp.extensions import uuid7
 from fieldapp.i18n import _
 from fieldapp.offline.operations import Receipt, Told, once
 
+
+def init_app(app: Flask) -> None:
+    """Keep the raw body of every write by somebody who is logged in."""
+    app.before_request(_keep_body)
 
 
 def submitted(apply: Callable[[Told], Receipt], *, then: str) -> Response:
@@ -45,6 +49,12 @@ def told_by_request() -> Told:
         sequence=_number("X-Sequence"),
         base_revision=_number("X-Base-Revision") or _form_number("revision"),
     )
+
+
+def _keep_body() -> None:
+    """A view that has read the form has used up the body; its digest is asked for afterwards."""
+    if request.method == "POST" and current_user.is_authenticated:
+        request.get_data(cache=True)
 
 
 def _submission_id() -> UUID:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from hashlib import sha256
 
 from flask.testing import FlaskClient
 from PIL import Image
 
 from fieldapp.accounts import passwords
 from fieldapp.accounts.models import User
-from fieldapp.extensions import operation
+from fieldapp.extensions import operation, uuid7
 from fieldapp.records.queries import record_of
 from fieldapp.visits.models import Visit
 from tests.records.samples import DRAWN, signed
@@ -133,3 +134,29 @@ def test_the_manager_reviews_and_the_engineer_corrects(
 
     assert record_of(working).revision == 2
     assert "更换主板并重装系统" in hand.get(f"/visits/{working.id}/record").text
+
+
+def test_the_same_number_with_other_content_is_refused_and_the_first_stays(
+    working: Visit, engineer: User, logged_in: LogIn
+) -> None:
+    browser, url = logged_in(engineer), f"/visits/{working.id}/record"
+    first = {"submission_id": str(uuid7()), "content_text": "更换主板"}
+
+    assert browser.post(url, data=first).status_code == 303
+    assert browser.post(url, data=first).status_code == 303
+    other = browser.post(url, data={**first, "content_text": "没有更换"}, headers={"Accept": "application/json"})
+
+    assert (other.status_code, other.json["error"]) == (422, "key_reused")
+    assert record_of(working).content_text == "更换主板"
+
+
+def test_a_body_that_changed_on_the_way_is_refused(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    body = b"content_text=%E6%9B%B4"
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    browser, url = logged_in(engineer), f"/visits/{working.id}/record"
+
+    right = browser.post(url, data=body, headers={**headers, "X-Body-SHA256": sha256(body).hexdigest()})
+    wrong = browser.post(url, data=body, headers={**headers, "X-Body-SHA256": sha256(b"").hexdigest()})
+
+    assert (right.status_code, wrong.status_code) == (200, 422)
+    assert right.json["body_sha256"] == sha256(body).hexdigest()
