@@ -25,7 +25,7 @@ from fieldapp.tickets.operations import take_in
 PASSWORD = "demo"  # noqa: S105 - everybody may know it: demo mode only
 SEED = 20261121
 ASSETS = 80
-WITH_REPORT = 12
+WITH_REPORT = 6
 
 
 def log_ins() -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from fieldapp import audit, clock, crashpoints, outbox
 from fieldapp.errors import NotFound
-from fieldapp.extensions import db, operation, settings
+from fieldapp.extensions import db, operation, settings, uuid7
 from fieldapp.i18n import LOCALES, _
 from fieldapp.records.models import ServiceRecord
 from fieldapp.reports import build, pdf
@@ -33,24 +33,26 @@ class _Made:
 
 
 def issue(record_id: UUID, *, edition: str) -> Report:
-    """The report of a signed record in its first language; made if it is not there yet.
+    """The report of a signed record in the customer's language; made if it is not there yet.
 
-    Rendering holds no transaction. Twice is once: the same record and edition give the same rows.
+    Its delivery is promised with it, and the other languages in a lane of their own: nobody waits for them.
+    Rendering holds no transaction. Twice is once: the same record and edition give the same row.
     Raises NotFound, RenderFailed.
     """
-    record = db.session.get(ServiceRecord, record_id)
-    if record is None or record.signed_at is None:
-        raise NotFound(_("There is no signed record to make a report of."))
-    revision = EDITIONS[edition]
-    already = find(record.id, first_locale(record), revision)
-    if already is not None:
-        return already
-    issued_at = _last_signed(record)
-    documents = _documents(record, issued_at)
-    db.session.rollback()  # rendering takes its time: nothing stays open meanwhile
-    made = [_rendered(document) for document in documents]
-    crashpoints.reach("after_render")
-    return _keep(record_id, revision, made)
+    record, revision = _signed(record_id), EDITIONS[edition]
+    locale = first_locale(record)
+    return find(record.id, locale, revision) or _keep(record_id, revision, _rendered(record, locale), first=True)
+
+
+def issue_other_languages(record_id: UUID, *, edition: str) -> list[Report]:
+    """The same record in every other language, each made once (raises NotFound, RenderFailed)."""
+    first, revision = first_locale(_signed(record_id)), EDITIONS[edition]
+    reports = []
+    for locale in (name for name in LOCALES if name != first):
+        record = _signed(record_id)
+        already = find(record.id, locale, revision)
+        reports.append(already or _keep(record_id, revision, _rendered(record, locale), first=False))
+    return reports
 
 
 def first_locale(record: ServiceRecord) -> str:
@@ -73,42 +75,52 @@ def _last_signed(record: ServiceRecord) -> datetime:
     return max(moments, default=record.signed_at or clock.now())
 
 
-def _documents(record: ServiceRecord, issued_at: datetime) -> list[build.paper.ReportDocument]:
+def _signed(record_id: UUID) -> ServiceRecord:
+    record = db.session.get(ServiceRecord, record_id)
+    if record is None or record.signed_at is None:
+        raise NotFound(_("There is no signed record to make a report of."))
+    return record
+
+
+def _rendered(record: ServiceRecord, locale: str) -> _Made:
+    """Render and keep the bytes; no transaction is open meanwhile, for rendering takes its time."""
     skew = build.largest_skew(events_of(record.visit))
-    first = first_locale(record)
-    order = [first, *(locale for locale in LOCALES if locale != first)]
-    return [build.document_of(record, locale=locale, issued_at=issued_at, skew_s=skew) for locale in order]
-
-
-def _rendered(document: build.paper.ReportDocument) -> _Made:
+    document = build.document_of(record, locale=locale, issued_at=_last_signed(record), skew_s=skew)
+    db.session.rollback()
     rendered = pdf.render(document, folder=settings.fonts_path)
-    sha256 = blobs.put(rendered.pdf)
-    return _Made(document.locale, sha256, len(rendered.pdf), rendered.pages, rendered.lost_characters)
+    crashpoints.reach("after_render")
+    return _Made(locale, blobs.put(rendered.pdf), len(rendered.pdf), rendered.pages, rendered.lost_characters)
 
 
 @operation
-def _keep(record_id: UUID, revision: int, made: list[_Made]) -> Report:
+def _keep(record_id: UUID, revision: int, made: _Made, *, first: bool) -> Report:
     record = db.session.get_one(ServiceRecord, record_id, with_for_update=True)
-    if already := find(record.id, made[0].locale, revision):
+    if already := find(record.id, made.locale, revision):
         return already
-    reports = [
-        Report(
-            record_id=record.id,
-            locale=each.locale,
-            revision=revision,
-            sha256=each.sha256,
-            size=each.size,
-            pages=each.pages,
-            content_hash=record.content_hash or "",
-            lost_characters=list(each.lost),
-            issued_at=clock.now(),
-        )
-        for each in made
-    ]
-    db.session.add_all(reports)
+    report = Report(
+        id=uuid7(),
+        record_id=record.id,
+        locale=made.locale,
+        revision=revision,
+        sha256=made.sha256,
+        size=made.size,
+        pages=made.pages,
+        content_hash=record.content_hash or "",
+        lost_characters=list(made.lost),
+        issued_at=clock.now(),
+    )
+    db.session.add(report)
     db.session.flush()
-    first = reports[0]
-    audit.record("report.issued", "report", first.id, by=None, sha256=first.sha256, record=str(record.id))
-    payload = {"report": str(first.id), "visit": str(record.visit_id)}
-    outbox.promise("report_issued", payload, lane=record.visit.ticket.lane, uid=f"report_issued:{first.id}")
-    return first
+    audit.record("report.issued", "report", report.id, by=None, sha256=report.sha256, record=str(record.id))
+    if first:
+        _promise_what_follows(report, record)
+    return report
+
+
+def _promise_what_follows(report: Report, record: ServiceRecord) -> None:
+    payload = {"report": str(report.id), "visit": str(record.visit_id)}
+    outbox.promise("report_issued", payload, lane=record.visit.ticket.lane, uid=f"report_issued:{report.id}")
+    edition = next(name for name, revision in EDITIONS.items() if revision == report.revision)
+    more = {"record": str(record.id), "edition": edition}
+    lane = f"languages:{record.id}"
+    outbox.promise("report_languages", more, lane=lane, uid=f"report_languages:{record.id}:{edition}")

@@ -18,8 +18,15 @@ def issue_report(claim: Claim) -> str | None:
     return report.file_name
 
 
+def issue_languages(claim: Claim) -> str | None:
+    """The same report in the other languages, after the one that the customer waits for."""
+    made = reports.issue_other_languages(UUID(claim.payload["record"]), edition=claim.payload["edition"])
+    return ", ".join(report.locale for report in made)
+
+
 HANDLERS: dict[str, Handler] = {
     "record_signed": issue_report,
     "report_issued": push.deliver_report,
+    "report_languages": issue_languages,
     "visit_unfinished": push.tell_unfinished,
 }

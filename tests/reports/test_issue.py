@@ -26,8 +26,11 @@ def test_a_signed_record_is_issued_once_in_three_languages(working: Visit, engin
 
     first = reports.issue(record.id, edition="signed")
     again = reports.issue(record.id, edition="signed")
+    reports.issue_other_languages(record.id, edition="signed")
+    reports.issue_other_languages(record.id, edition="signed")
 
     kept = list(db.session.scalars(select(Report)))
+    assert len(kept) == 3
     assert again.id == first.id
     assert {report.locale for report in kept} == {"zh_Hans_CN", "zh_Hant_TW", "en"}
     assert {report.content_hash for report in kept} == {record.content_hash}
