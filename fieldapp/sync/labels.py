@@ -7,6 +7,7 @@ from fieldapp.i18n import lazy
 KINDS = {
     "record_signed": lazy("Make the service report"),
     "report_issued": lazy("Put the service report into the ticket"),
+    "report_languages": lazy("Make the report in the other languages"),
     "visit_unfinished": lazy("Tell the ticket that the visit could not be finished"),
 }
 # word, tone, icon
