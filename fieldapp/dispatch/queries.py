@@ -228,7 +228,7 @@ def drafts(filters: Filters) -> list[Draft]:
     """Visits without a plan, oldest first, each with the reason why it waits."""
     query = _with_place(select(Visit)).where(Visit.status == "draft", Visit.closed_at.is_(None))
     query = query.where(*_in_region(filters)).order_by(Visit.created_at, Visit.id).limit(LIST_AT_MOST)
-    visits = list(db.session.scalars(query.options(joinedload(Visit.ticket), joinedload(Visit.parent))))
+    visits = list(db.session.scalars(query.options(joinedload(Visit.parent))))
     returned = _returned([visit.id for visit in visits])
     return [_draft(visit, returned.get(visit.id)) for visit in visits]
 
@@ -236,6 +236,14 @@ def drafts(filters: Filters) -> list[Draft]:
 def why_waiting(visit: Visit) -> Draft:
     """One draft with its reason."""
     return _draft(visit, _returned([visit.id]).get(visit.id))
+
+
+def decliners_of(visit: Visit) -> frozenset[str]:
+    """The ids of the engineers who declined a visit."""
+    declined = (VisitEvent.visit_id == visit.id) & (VisitEvent.type == "declined")
+    return frozenset(
+        str(payload.get("lead")) for payload in db.session.scalars(select(VisitEvent.payload).where(declined))
+    )
 
 
 def waiting_tickets(filters: Filters) -> list[Ticket]:
@@ -373,7 +381,8 @@ def _with(named: T | None, found: list[T]) -> list[T]:
 
 def _with_place(query: Select[Visit]) -> Select[Visit]:
     joined = query.join(Visit.customer).outerjoin(Visit.site).outerjoin(Visit.lead)
-    return joined.options(contains_eager(Visit.customer), contains_eager(Visit.site), contains_eager(Visit.lead))
+    named = contains_eager(Visit.customer), contains_eager(Visit.site), contains_eager(Visit.lead)
+    return joined.options(*named, joinedload(Visit.ticket))
 
 
 def _wanted(filters: Filters) -> list[ColumnElement[bool]]:

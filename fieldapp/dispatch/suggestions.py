@@ -23,9 +23,9 @@ from fieldapp.visits.transitions import DONE
 
 WORKING_HOURS = (timedelta(hours=8), timedelta(hours=18))
 SHORTEST_FREE = timedelta(minutes=30)
-# What a reason weighs. A clash outweighs everything but the customer's own wish for an engineer.
+# What a reason weighs. A clash outweighs everything but the customer's own wish; who said no is asked last.
 NAMED, SERVED_ASSET, SERVED_CUSTOMER, SAME_REGION, VERY_NEAR, NEAR = 100, 40, 25, 15, 15, 8
-EACH_VISIT, CLASH = -6, -60
+EACH_VISIT, CLASH, DECLINED = -6, -60, -120
 VERY_NEAR_KM, NEAR_KM = 5, 20
 
 
@@ -38,6 +38,7 @@ class Need:
     asset_id: UUID | None
     named_engineer_id: UUID | None
     visit_id: UUID | None = None
+    declined_by: frozenset[str] = frozenset()
 
     @property
     def region(self) -> str:
@@ -118,6 +119,8 @@ def _judge(
 def _wish(engineer: User, need: Need) -> Iterable[tuple[int, str]]:
     if engineer.id == need.named_engineer_id:
         yield NAMED, _("Named for this ticket")
+    if str(engineer.id) in need.declined_by:
+        yield DECLINED, _("Declined this visit")
 
 
 def _experience(past: _Past | None) -> Iterable[tuple[int, str]]:

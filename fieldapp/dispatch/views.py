@@ -17,7 +17,7 @@ from fieldapp.dispatch import axis, operations, queries, table
 from fieldapp.dispatch.forms import KIND_LABELS, PlanForm
 from fieldapp.dispatch.queries import Day, Filters
 from fieldapp.dispatch.suggestions import Need, suggest
-from fieldapp.errors import FieldAppError, Invalid, NotAllowedNow, wants_json
+from fieldapp.errors import FieldAppError, Invalid, wants_json
 from fieldapp.extensions import settings
 from fieldapp.i18n import _, clock_time, duration, locale_name, ngettext, when
 from fieldapp.i18n import day as day_words
@@ -220,7 +220,7 @@ def _ended(visit_id: UUID, noun: str, operation: Callable[..., Receipt], done: s
 
     try:
         answer = answers.submitted(apply, then=url_for(".board", day=day))
-    except (Invalid, NotAllowedNow) as error:
+    except FieldAppError as error:
         if wants_json():
             raise
         form = PlanForm.for_visit(visit, settings.zone)
@@ -259,6 +259,7 @@ def _visit_page(
         asset_id=visit.asset_id,
         named_engineer_id=visit.ticket.named_engineer_id,
         visit_id=visit.id,
+        declined_by=queries.decliners_of(visit),
     )
     return _plan_page(
         need,
@@ -321,7 +322,7 @@ def _saved(
     """Save once and go to the board of that day; what is not right comes back with all that was typed."""
     try:
         answer = answers.submitted(apply, then=url_for(".board", day=form.date))
-    except (Invalid, NotAllowedNow) as error:
+    except FieldAppError as error:
         if wants_json():
             raise
         return again(error)

@@ -27,7 +27,7 @@ async function refresh(board) {
     if (!response.ok) throw new Error(String(response.status));
     show(board, /** @type {Answer} */ (await response.json()));
   } catch {
-    warn(board);
+    warn(board, true);
   }
 }
 
@@ -42,9 +42,7 @@ function show(board, answer) {
   }
   const changed = board.querySelector("[data-changed]");
   if (changed instanceof HTMLElement) changed.hidden = answer.shape === board.dataset.shape;
-  const fresh = board.querySelector("[data-fresh]");
-  fresh?.removeAttribute("data-tone");
-  fresh?.removeAttribute("title");
+  warn(board, false);
   const at = board.querySelector("[data-at]");
   if (at) at.textContent = answer.at;
 }
@@ -78,10 +76,11 @@ function badgeFor(board, status) {
   return found ? document.importNode(found, true) : null;
 }
 
-/** @param {HTMLElement} board */
-function warn(board) {
-  const fresh = board.querySelector("[data-fresh]");
-  if (!(fresh instanceof HTMLElement)) return;
-  fresh.dataset.tone = "bad";
-  fresh.title = fresh.dataset.failed ?? "";
+/**
+ * @param {HTMLElement} board
+ * @param {boolean} old
+ */
+function warn(board, old) {
+  const words = board.querySelector("[data-old]");
+  if (words instanceof HTMLElement) words.hidden = !old;
 }

@@ -74,7 +74,7 @@ def test_the_day_is_the_local_day_and_can_be_chosen(
     assert str(visit.id) in today
     assert str(visit.id) not in tomorrow
     assert str(later.id) in tomorrow
-    assert 'aria-label="Tomorrow, 1 visit"' in today
+    assert '<span class="unseen">Tomorrow, 1 visit</span>' in today
 
 
 def test_a_late_visit_says_how_late(desk: FlaskClient, visit: Visit, afternoon: Traveller) -> None:

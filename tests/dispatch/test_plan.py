@@ -153,6 +153,28 @@ def test_every_mistake_is_said_at_its_field_and_nothing_typed_is_lost(
     assert count() == 0
 
 
+def test_an_engineer_who_left_meanwhile_costs_nothing_typed(
+    desk: FlaskClient, ticket: Ticket, engineer: User, dispatcher: User
+) -> None:
+    answer = desk.post(f"/dispatch/tickets/{ticket.id}/plan", data=typed(dispatcher))
+
+    assert answer.status_code == 404
+    assert "There is no such engineer." in answer.text
+    assert "先找陈晓" in answer.text
+
+
+def test_the_same_submission_with_other_content_is_told_so(desk: FlaskClient, ticket: Ticket, engineer: User) -> None:
+    form = typed(engineer)
+    desk.post(f"/dispatch/tickets/{ticket.id}/plan", data=form)
+
+    answer = desk.post(f"/dispatch/tickets/{ticket.id}/plan", data={**form, "note": "改过的"})
+
+    assert answer.status_code == 422
+    assert "what came first stays" in answer.text
+    assert "改过的" in answer.text
+    assert only_visit(ticket).note == "先找陈晓"
+
+
 def test_a_window_of_more_than_twelve_hours_is_refused_at_its_field(
     desk: FlaskClient, ticket: Ticket, engineer: User
 ) -> None:
@@ -432,6 +454,8 @@ def test_a_declined_visit_is_planned_again(desk: FlaskClient, visit: Visit, engi
     html = desk.get(f"/dispatch/visits/{visit.id}/plan").text
     assert "Declined by 王磊" in html
     assert "当天要去宝山" in html
+    assert ["李婷" in cards(html)[0], "王磊" in cards(html)[1]] == [True, True]
+    assert "Declined this visit" in cards(html)[1]
 
     desk.post(f"/dispatch/visits/{visit.id}/plan", data=typed(colleague, revision=str(visit.revision)))
     db.session.refresh(visit)
