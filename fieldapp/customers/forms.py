@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from wtforms import DateField, DecimalField, EmailField, Field, Form, SelectField, StringField, TelField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Length, NumberRange, Optional, ValidationError
 
 from fieldapp.customers.models import Asset, Customer, Site, degrees, is_email, is_phone, millionths
@@ -56,6 +57,11 @@ def at_most(number: int) -> Length:
 def needed(sentence: Any) -> DataRequired:
     """wtforms validator: something must be typed; blanks do not count."""
     return DataRequired(message=sentence)
+
+
+def choices_of(*pairs: tuple[Any, Any]) -> list[SelectChoice]:
+    """Choices of a SelectField from (value, words)."""
+    return [SelectChoice(str(value), words) for value, words in pairs]
 
 
 class Sentences:
@@ -112,14 +118,15 @@ class DetailsForm(Form):
         """A stored value as people read it."""
         field = self[name]
         if isinstance(field, SelectField):
-            return str(dict(field.choices).get(str(value or ""), value or "–"))
+            words = {choice.value: choice.label for choice in field.choices}
+            return str(words.get(str(value or ""), value or "–"))
         return str(value) if value not in (None, "") else "–"
 
     def _value(self, name: str) -> Any:
         data = self[name].data
         if name.endswith("_id"):
             return UUID(data) if data else None
-        return data
+        return "" if data is None and isinstance(self[name], StringField) else data
 
 
 class CustomerForm(DetailsForm):
@@ -136,10 +143,10 @@ class CustomerForm(DetailsForm):
         [needed(_l("Give the customer a number.")), at_most(40)],
         filters=[half_width],
     )
-    tier = SelectField(_l("Tier"), choices=list(TIER_WORDS.items()), default="standard")  # L10n: 客户等级
+    tier = SelectField(_l("Tier"), choices=choices_of(*TIER_WORDS.items()), default="standard")  # L10n: 客户等级
     phone = TelField(_l("Company phone"), [phone_number, at_most(40)], filters=[half_width])  # L10n: 公司电话
     region = StringField(_l("Region"), [at_most(60)], filters=[trimmed])  # L10n: 区域
-    account_owner_id = SelectField(_l("Account owner"))  # L10n: 客户负责人
+    account_owner_id = SelectField(_l("Account owner"), default="")  # L10n: 客户负责人
     credit = StringField(_l("Credit"), [at_most(20)], filters=[trimmed])  # L10n: 信用
     special_needs = TextAreaField(_l("Special needs"), [at_most(2000)], filters=[trimmed])  # L10n: 特殊要求
     blackout = TextAreaField(
@@ -162,11 +169,11 @@ class ContactForm(DetailsForm):
     qq = StringField(_l("QQ"), [at_most(40)], filters=[half_width])  # L10n: 联系人QQ
     wechat = StringField(_l("WeChat"), [at_most(60)], filters=[trimmed])  # L10n: 微信
     email = EmailField(_l("E-mail"), [email_address, at_most(160)], filters=[half_width])  # L10n: 邮箱
-    language = SelectField(_l("Language of reports"))  # L10n: 报告语言
+    language = SelectField(_l("Language of reports"), default="")  # L10n: 报告语言
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.language.choices = [("", _("As usual")), *LOCALES.items()]
+        self.language.choices = choices_of(("", _("As usual")), *LOCALES.items())
 
     def values(self) -> dict[str, Any]:
         return {**super().values(), "language": self.language.data or None}
@@ -198,7 +205,7 @@ class SiteForm(DetailsForm):
     )
 
     def values(self) -> dict[str, Any]:
-        plain = {name: self[name].data for name in ("name", "address", "region", "access_notes")}
+        plain = {name: self._value(name) for name in ("name", "address", "region", "access_notes")}
         return {**plain, "latitude_e6": millionths(self.latitude.data), "longitude_e6": millionths(self.longitude.data)}
 
     def compare(self, stored: Mapping[str, Any]) -> None:
@@ -226,7 +233,7 @@ class AssetForm(DetailsForm):
         filters=[half_width],  # L10n: 序列号
     )
     software_version = StringField(_l("Software version"), [at_most(60)], filters=[trimmed])  # L10n: 软件版本
-    site_id = SelectField(_l("Site"))
+    site_id = SelectField(_l("Site"), default="")
     bought_on = DateField(_l("Bought on"), [Optional()])  # L10n: 购买日期
     warranty_until = DateField(_l("Warranty until"), [Optional()])  # L10n: 保修截止
     config = TextAreaField(_l("Configuration"), [at_most(10000)], filters=[trimmed])  # L10n: 配置
@@ -243,7 +250,7 @@ def customer_form(posted: Any, customer: Customer | None, owners: list[tuple[UUI
     """The form of a customer; ``owners`` are the people who may own the account."""
     stored = _data(customer, {"account_owner_id": str(customer.account_owner_id or "")}) if customer else None
     form = CustomerForm(posted, data=stored)
-    form.account_owner_id.choices = [("", _("Nobody")), *((str(key), name) for key, name in owners)]
+    form.account_owner_id.choices = choices_of(("", _("Nobody")), *owners)
     return form
 
 
@@ -259,7 +266,7 @@ def site_form(posted: Any, site: Site | None) -> SiteForm:
 def asset_form(posted: Any, asset: Asset | None, sites: list[Site]) -> AssetForm:
     """The form of an asset; ``sites`` are those of its customer."""
     form = AssetForm(posted, data=_data(asset, {"site_id": str(asset.site_id or "")}) if asset else None)
-    form.site_id.choices = [("", _("Not known")), *((str(site.id), site.name) for site in sites)]
+    form.site_id.choices = choices_of(("", _("Not known")), *((site.id, site.name) for site in sites))
     return form
 
 

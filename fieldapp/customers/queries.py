@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true, tuple_
 from sqlalchemy.orm import joinedload
 
 from fieldapp.customers.models import Asset, Contact, Customer, Site, squashed
@@ -144,7 +144,7 @@ def assets_of(
 def _named(key: str, behind: Sequence[UUID]) -> ColumnElement[bool]:
     if not key:
         return true()
-    return or_(Customer.search_text.contains(key, autoescape=True), Customer.id.in_(behind) if behind else false())
+    return or_(_contains(Customer.search_text, key), Customer.id.in_(behind) if behind else false())
 
 
 def _after(customer_id: UUID | None) -> ColumnElement[bool]:
@@ -166,7 +166,10 @@ def _behind(key: str, scope: Scope) -> tuple[list[UUID], bool]:
 
 def _through(key: str, scope: Scope, fits: Any) -> tuple[list[UUID], bool]:
     contacts = _customer_ids(select(Contact.customer_id).where(fits(Contact.search_text, key)), Contact, scope)
-    assets = _customer_ids(select(Asset.customer_id).where(fits(Asset.search_text, key), scope.assets), Asset, scope)
+    assets = []
+    if key.isascii():  # what stands on a type plate
+        query = select(Asset.customer_id).where(fits(Asset.search_text, key), scope.assets)
+        assets = _customer_ids(query, Asset, scope)
     too_many = max(len(contacts), len(assets)) > MOST_BEHIND
     return list({*contacts[:MOST_BEHIND], *assets[:MOST_BEHIND]}), too_many
 
@@ -174,7 +177,9 @@ def _through(key: str, scope: Scope, fits: Any) -> tuple[list[UUID], bool]:
 def _customer_ids(query: Select[Any], thing: type[Contact] | type[Asset], scope: Scope) -> list[UUID]:
     if scope is not EVERYTHING:
         query = query.where(thing.customer_id.in_(select(Customer.id).where(scope.customers)))
-    return list(db.session.scalars(query.distinct().limit(MOST_BEHIND + 1)))
+    # The rows are cut off before they are made distinct: so the narrow index is read, not the table by customers.
+    first = query.limit(10 * MOST_BEHIND).subquery()
+    return list(db.session.scalars(select(first.c.customer_id).distinct().limit(MOST_BEHIND + 1)))
 
 
 def _begins(column: Any, key: str) -> ColumnElement[bool]:
@@ -182,7 +187,9 @@ def _begins(column: Any, key: str) -> ColumnElement[bool]:
 
 
 def _contains(column: Any, key: str) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = column.contains(key, autoescape=True)
+    """Both sides are squashed, so bytes are compared: several times faster than LIKE with Chinese text."""
+    place = func.instr if db.session.get_bind().dialect.name == "sqlite" else func.strpos
+    found: ColumnElement[bool] = place(column, key) > 0
     return found
 
 

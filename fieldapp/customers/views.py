@@ -140,7 +140,9 @@ def new_asset(customer_id: UUID) -> AnyResponse:
     )
 
 
-@blueprint.route("/assets/<uuid:asset_id>/edit", methods=["GET", "POST"])
+@blueprint.route(
+    "/customers/assets/<uuid:asset_id>/edit", methods=["GET", "POST"]
+)  # /assets/<build>/… are static files
 @requires(*OFFICE)
 def edit_asset(asset_id: UUID) -> AnyResponse:
     asset = asset_or_404(asset_id)

@@ -155,7 +155,10 @@ def _lines(user: User) -> Select[Any]:
 def _known_to(user: User) -> ColumnElement[bool]:
     """Visits this person may know of: an engineer also others' visits to the sites of the own ones."""
     mine = visible_to(user)
-    return mine if user.in_office else or_(mine, Visit.site_id.in_(_of_own_visits(Visit.site_id, user)))
+    if user.in_office:
+        return mine
+    there = Visit.site_id.in_(_of_own_visits(Visit.site_id, user))
+    return or_(mine, and_(there, Visit.status != "draft"))
 
 
 def _of_own_visits(column: Any, user: User) -> Select[Any]:
