@@ -68,7 +68,7 @@ def photo(title: str, lines: tuple[str, ...], seed: int) -> bytes:
 
 
 def _stroke_from(rng: random.Random, at: int, ms: int) -> tuple[list[list[int]], int]:
-    x, y = at + rng.randrange(900), 1500 + rng.randrange(1600)
+    x, y = float(at + rng.randrange(900)), float(1500 + rng.randrange(1600))
     angle, turn = rng.uniform(-0.6, 1.8), rng.uniform(-0.12, 0.12)
     points = []
     for _point in range(rng.randrange(14, 30)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +13,10 @@ from sqlalchemy import select
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
+from fieldapp.demo import hand
 from fieldapp.errors import FieldAppError
-from fieldapp.extensions import db
+from fieldapp.extensions import db, uuid7
+from fieldapp.offline.operations import Told, new_told
 from fieldapp.outbox import Promise
 from fieldapp.records import operations as records
 from fieldapp.records.operations import Evaluation, Filled, Given, PartLine
@@ -31,7 +31,7 @@ from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.store import StoreError
 from fieldapp.tickets.stores import store
 from fieldapp.visits import operations as visits
-from fieldapp.visits.models import WINDOW, Visit
+from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan
 
 Say = Callable[[str], object]
@@ -81,7 +81,8 @@ def _carry(steps: Steps, locale: str, out: Path) -> None:
     dispatcher, engineer = _person("dispatcher"), _person("engineer")
     with steps.step(f"plan it for {engineer.name}"):
         visit = visits.draft(ticket, by=dispatcher)
-        visits.plan(visit, Plan(lead_id=engineer.id, window_start=_free_from(engineer)), by=dispatcher)
+        wanted = Plan(lead_id=engineer.id, window_start=_ago(75), override_reason="演示流程,与当日安排并行")
+        visits.plan(visit, wanted, by=dispatcher)
     _travel(steps, visit, engineer)
     _fill(steps, visit, engineer)
     _sign(steps, visit, engineer)
@@ -91,16 +92,20 @@ def _carry(steps: Steps, locale: str, out: Path) -> None:
 
 
 def _travel(steps: Steps, visit: Visit, engineer: User) -> None:
-    for what, act in (("accept", visits.accept), ("set off", visits.depart), ("arrive", visits.arrive)):
+    for what, act, minutes in (
+        ("accept", visits.accept, 150),
+        ("set off", visits.depart, 105),
+        ("arrive", visits.arrive, 68),
+        ("start", visits.start, 60),
+    ):
         with steps.step(what):
-            act(visit, by=engineer)
-    with steps.step("start"):
-        visits.start(visit, by=engineer)
+            act(visit, by=engineer, told=_told(engineer, minutes))
 
 
 def _fill(steps: Steps, visit: Visit, engineer: User) -> None:
     with steps.step("have the backup reminder signed"):
-        records.acknowledge_backup(visit, Given(method="drawn", name="林晓", strokes=_drawn(1)), by=engineer)
+        given = Given(method="drawn", name=_customer(visit), strokes=hand.strokes(_customer(visit)))
+        records.acknowledge_backup(visit, given, by=engineer, told=_told(engineer, 58))
     filled = Filled(
         service_type="maintenance",
         content_text="检查设备运行日志,发现电源模块输出电压不稳;更换电源模块,重新紧固线缆,连续运行测试三十分钟正常。",
@@ -114,17 +119,24 @@ def _fill(steps: Steps, visit: Visit, engineer: User) -> None:
     )
     with steps.step("fill the service record"):
         records.save(visit, filled, by=engineer)
+    for kind, title in (("label", "铭牌"), ("before", "处理前"), ("after", "处理后"), ("after", "满载测试")):
+        with steps.step(f"photograph: {kind}"):
+            lines = (visit.asset.serial, visit.asset.model) if visit.asset else ()
+            picture = hand.photo(title, lines, seed=steps.number)
+            records.add_photo(visit, picture, kind=kind, caption=title, by=engineer, told=_told(engineer, 30))
     with steps.step("finish: check and freeze"):
-        records.finish(visit, by=engineer)
+        records.finish(visit, by=engineer, told=_told(engineer, 6))
 
 
 def _sign(steps: Steps, visit: Visit, engineer: User) -> None:
     evaluation = Evaluation(skill_rating="good", attitude_rating="good", contact_phone="13900000000")
     with steps.step("the customer rates and signs"):
-        customer = Given(method="drawn", name="林晓", phone="13900000000", strokes=_drawn(2))
-        records.customer_sign(visit, evaluation, customer, by=engineer)
+        name = _customer(visit)
+        customer = Given(method="drawn", name=name, phone="13900000000", strokes=hand.strokes(name))
+        records.customer_sign(visit, evaluation, customer, by=engineer, told=_told(engineer, 3))
     with steps.step("the engineer signs, the visit ends"):
-        records.complete(visit, Given(method="drawn", strokes=_drawn(3)), by=engineer)
+        given = Given(method="drawn", strokes=hand.strokes(engineer.name))
+        records.complete(visit, given, by=engineer, told=_told(engineer, 1))
 
 
 def _prove(steps: Steps, visit: Visit, locale: str, out: Path) -> None:
@@ -164,14 +176,17 @@ def _person(role: str) -> User:
     return found
 
 
-def _free_from(engineer: User) -> datetime:
-    """The first half hour from now on in which this engineer has no other visit."""
-    others = (Visit.lead_id == engineer.id) & Visit.closed_at.is_(None) & Visit.window_start.is_not(None)
-    busy = [(visit.window_start, visit.window_end) for visit in db.session.scalars(select(Visit).where(others))]
-    start = clock.now().replace(second=0, microsecond=0)
-    while any(begin < start + WINDOW and end > start for begin, end in busy if begin and end):
-        start += timedelta(minutes=15)
-    return start
+def _customer(visit: Visit) -> str:
+    return visit.contact.name if visit.contact else "林晓"
+
+
+def _ago(minutes: int) -> datetime:
+    return clock.now().replace(second=0, microsecond=0) - timedelta(minutes=minutes)
+
+
+def _told(engineer: User, minutes_ago: int) -> Told:
+    """A submission that a phone would have made some minutes ago and sent now."""
+    return new_told(engineer.id, "/demo", submission_id=uuid7(), device_at=_ago(minutes_ago), device="demo-phone")
 
 
 def _unkept(visit: Visit) -> list[Promise]:
@@ -183,10 +198,3 @@ def _delivered_once(visit: Visit, record_id: object) -> bool:
     hashes = set(db.session.scalars(select(Report.sha256).where(Report.record_id == record_id)))
     notes = store().thread(visit.ticket.ref)
     return sum(1 for note in notes for file in note.files if file.sha256 in hashes) == 1
-
-
-def _drawn(seed: int) -> str:
-    """Ink that looks like a quick signature."""
-    first = [[1200 + 45 * n, 2600 + int(700 * math.sin(n / 5 + seed)), n * 11] for n in range(90)]
-    second = [[2200 + 55 * n, 3300 - int(250 * math.cos(n / 7 + seed)), 1200 + n * 9] for n in range(90)]
-    return json.dumps({"v": 1, "w": 328, "h": 164, "strokes": [first, second]})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
@@ -43,6 +44,7 @@ STORY = (
     ("chenhao", 180, "declined"),
     ("chenhao", 240, "scheduled"),
 )
+SPACE = timedelta(minutes=45)
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,10 @@ class Cast:
 
 def play(cast: Cast, tickets: list[Ticket]) -> None:
     """Bring each visit of the story as far as it has come; each uses up one ticket, in order."""
+    taken: dict[str, list[datetime]] = {}
     for (username, minutes, state), ticket in zip(STORY, tickets, strict=True):
         engineer = cast[username]
-        start = _within_today(clock.now() + timedelta(minutes=minutes))
+        start = _free_today(clock.now() + timedelta(minutes=minutes), taken.setdefault(username, []))
         visit = visits.draft(ticket, by=cast.dispatcher)
         plan = Plan(lead_id=engineer.id, window_start=start, bring=_fault(ticket).part, override_reason="演示日程")
         visits.plan(visit, plan, by=cast.dispatcher)
@@ -180,15 +183,10 @@ _PATHS: dict[str, tuple[Step, ...]] = {
 # ---- below ------------------------------------------------------------------------------------------
 
 
-def _filled(fault: Fault, **more: object) -> Filled:
-    texts = {"cause": fault.cause, "solution": fault.solution, "prevention": fault.prevention}
-    return Filled(
-        service_type="maintenance",
-        content_text=fault.done,
-        tools="万用表、防静电手环",
-        **texts,
-        **more,  # type: ignore[arg-type]
-    )
+def _filled(fault: Fault, **more: Any) -> Filled:
+    said: dict[str, Any] = {"cause": fault.cause, "solution": fault.solution, "prevention": fault.prevention}
+    said |= {"service_type": "maintenance", "content_text": fault.done, "tools": "万用表、防静电手环"}
+    return Filled(**said, **more)
 
 
 def _finish(visit: Visit, by: User, start: datetime, filled: Filled) -> None:
@@ -216,8 +214,16 @@ def _fault(ticket: Ticket) -> Fault:
     return next((fault for fault in FAULTS if fault.subject == ticket.subject), FAULTS[0])
 
 
-def _within_today(moment: datetime) -> datetime:
-    """The moment on a quarter of an hour, pulled into the local day when it would fall outside."""
-    start, end = clock.day_bounds(clock.now(), settings.zone)
-    moment = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
-    return min(max(moment, start), end - timedelta(minutes=45))
+def _free_today(wanted: datetime, taken: list[datetime]) -> datetime:
+    """A start on a quarter of an hour within the local day, clear of the engineer's other visits.
+
+    Late in the evening and early in the morning the story does not fit around now: then it moves closer together.
+    """
+    first, end = clock.day_bounds(clock.now(), settings.zone)
+    last = end - SPACE
+    start = min(max(wanted.replace(minute=wanted.minute // 15 * 15, second=0, microsecond=0), first), last)
+    step = -SPACE if wanted > last else SPACE
+    while any(abs(start - other) < SPACE for other in taken):
+        start += step
+    taken.append(start)
+    return start
