@@ -4,13 +4,17 @@ New texts arrive empty in zh_Hans_CN, for a translator. In zh_Hant_TW an empty t
 Simplified twin by OpenCC (with Taiwan's words); read what it wrote in `git diff` before you commit it.
 """
 
-import subprocess
+import re
 import sys
-import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
+from typing import IO, Any
 
 from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir, extract_python
+from babel.messages.frontend import parse_keywords
 from babel.messages.pofile import read_po, write_po
 from opencc import OpenCC
 
@@ -18,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "fieldapp" / "translations"
 SIMPLIFIED, TRADITIONAL = "zh_Hans_CN", "zh_Hant_TW"
 AUTHORS = "the authors of fieldapp"
+NOTE = "L10n:"
+BESIDE = re.compile(rf"^(\s*)(\S.*?)\s+# ({NOTE}.*)$")
 KEYWORDS = ("lazy", "_l", "lazy_gettext", "npgettext:1c,2,3", "lazy_ngettext:1,2")
 
 
@@ -35,15 +41,23 @@ def main() -> int:
 
 
 def collect() -> Catalog:
-    """Every text in the code and the templates, with the notes for translators above them."""
-    with tempfile.NamedTemporaryFile(suffix=".pot") as file:
-        arguments = ["--mapping-file=pyproject.toml", "--add-comments=L10n:", "--sort-by-file", "--add-location=file"]
-        arguments += [f"--keyword={keyword}" for keyword in KEYWORDS]
-        pybabel = Path(sys.executable).with_name("pybabel")
-        subprocess.run(
-            [pybabel, "--quiet", "extract", *arguments, f"--output-file={file.name}", "."], cwd=ROOT, check=True
-        )
-        return read_po(file)
+    """Every text in the code and the templates, with the notes for translators beside or above them."""
+    found = Catalog(project="fieldapp", version="1")
+    keywords = {**DEFAULT_KEYWORDS, **parse_keywords(KEYWORDS)}
+    for folder, method in (("fieldapp", ("**.py", python)), ("templates", ("**.html", "jinja2"))):
+        texts = extract_from_dir(ROOT / folder, [method], keywords=keywords, comment_tags=[NOTE])
+        for name, line, text, notes, context in texts:
+            found.add(text, None, [(f"{folder}/{name}", line)], auto_comments=notes, context=context)
+    return found
+
+
+def python(
+    file: IO[bytes], keywords: Mapping[str, Any], tags: Collection[str], options: Mapping[str, Any]
+) -> Iterator[tuple[int, str, Any, list[str]]]:
+    """Babel reads a note only from the line above its text: put those at a line's end there."""
+    lines = file.read().decode().splitlines()
+    above = "\n".join(BESIDE.sub(r"\1# \3\n\1\2", line) for line in lines)
+    return extract_python(BytesIO(above.encode()), keywords, tags, options)
 
 
 def prefill(traditional: Catalog, simplified: Catalog) -> int:
@@ -96,7 +110,7 @@ def read(locale: str) -> Catalog:
 def write(locale: str, catalogue: Catalog) -> None:
     path_of(locale).parent.mkdir(parents=True, exist_ok=True)
     with path_of(locale).open("wb") as file:
-        write_po(file, catalogue, width=0, ignore_obsolete=True)
+        write_po(file, catalogue, width=0, ignore_obsolete=True, include_lineno=False, sort_by_file=True)
 
 
 if __name__ == "__main__":
