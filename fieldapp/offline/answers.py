@@ -44,7 +44,8 @@ def told_by_request() -> Told:
         path=request.path,
         body_sha256=digest,
         received_at=clock.now(),
-        device_at=_device_at(),
+        device_at=_moment("X-Device-At", "device_at"),
+        sent_at=_moment("X-Sent-At", "sent_at"),
         device=_header_or_field("X-Device", "device", 64),
         sequence=_number("X-Sequence"),
         base_revision=_number("X-Base-Revision") or _form_number("revision"),
@@ -73,8 +74,8 @@ def _check_digest(digest: str) -> None:
         raise Invalid(_("What arrived is not what was sent. Please send it again."), code="digest_mismatch")
 
 
-def _device_at() -> datetime | None:
-    text = _header_or_field("X-Device-At", "device_at", 40)
+def _moment(header: str, field: str) -> datetime | None:
+    text = _header_or_field(header, field, 40)
     return clock.parse_device_time(text) if text else None
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from fieldapp import audit, clock, crashpoints
 from fieldapp.errors import InProgress, KeyReused
-from fieldapp.extensions import db, operation
+from fieldapp.extensions import contended, db, operation
 from fieldapp.i18n import _
 from fieldapp.offline.models import Submission
 
@@ -25,7 +25,11 @@ Receipt = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What came with a submission beside its fields. ``at`` is the phone's time when it gave one, else ours."""
+    """What came with a submission beside its fields. ``at`` is the phone's time when it gave one, else ours.
+
+    ``device_at``: the phone's clock when it happened; ``sent_at``: the same clock when it was sent. Only the second
+    can be compared with ours: work done offline arrives hours later without any clock being wrong.
+    """
 
     submission_id: UUID
     user_id: UUID
@@ -33,6 +37,7 @@ class Told:
     body_sha256: str
     received_at: datetime
     device_at: datetime | None = None
+    sent_at: datetime | None = None
     device: str | None = None
     sequence: int | None = None
     base_revision: int | None = None
@@ -40,6 +45,11 @@ class Told:
     @property
     def at(self) -> datetime:
         return self.device_at or self.received_at
+
+    @property
+    def skew_s(self) -> int | None:
+        """Seconds that the phone's clock is ahead (+) or behind (−) of ours; None when it did not say."""
+        return None if self.sent_at is None else int((self.sent_at - self.received_at).total_seconds())
 
 
 def once(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
@@ -52,12 +62,13 @@ def once(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
         return stored, True
     try:
         receipt, replayed = _first_time(told, apply)
-    except IntegrityError:
+    except (IntegrityError, KeyReused):
+        # The same id was being applied beside us: what it left decides, read outside the transaction that failed.
         if (stored := _stored(told)) is not None:
             return stored, True
         raise
     except OperationalError as error:
-        if "locked" in str(error):
+        if contended(error):
             raise InProgress(_("This is being saved at this moment. Please try again.")) from error
         raise
     crashpoints.reach("after_commit")
@@ -66,8 +77,8 @@ def once(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
 
 @operation
 def _first_time(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
-    if (stored := _stored(told)) is not None:
-        return stored, True
+    if (row := db.session.get(Submission, told.submission_id)) is not None:
+        return _receipt_of(row, told), True
     row = Submission(
         id=told.submission_id,
         user_id=told.user_id,
@@ -94,12 +105,17 @@ def _first_time(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool
 
 def _stored(told: Told) -> Receipt | None:
     row = db.session.get(Submission, told.submission_id)
-    if row is None:
-        return None
-    if row.user_id != told.user_id or row.body_sha256 != told.body_sha256 or row.path != told.path:
+    try:
+        return _receipt_of(row, told) if row else None
+    except KeyReused:
         _note_reuse(told)
+        raise
+
+
+def _receipt_of(row: Submission, told: Told) -> Receipt:
+    if (row.user_id, row.path, row.body_sha256) != (told.user_id, told.path, told.body_sha256):
         raise KeyReused(_("This was already sent with other content; what came first stays."))
-    return row.receipt
+    return row.receipt or {}
 
 
 @operation

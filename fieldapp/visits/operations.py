@@ -209,7 +209,7 @@ def note_event(visit: Visit, kind: str, *, by: User | None, told: Told | None = 
         actor_id=by.id if by else None,
         device_at=told.device_at if told else None,
         server_at=clock.now(),
-        skew_s=_skew(told),
+        skew_s=told.skew_s if told else None,
         submission_id=told.submission_id if told else None,
         payload=payload,
     )
@@ -245,13 +245,6 @@ def _take(
 
 def _moment(told: Told | None) -> datetime:
     return told.at if told else clock.now()
-
-
-def _skew(told: Told | None) -> int | None:
-    """Seconds that the phone's clock said more (+) or less (−) than ours on arrival; None when it said nothing."""
-    if told is None or told.device_at is None:
-        return None
-    return int((told.device_at - told.received_at).total_seconds())
 
 
 def _engineer(user_id: UUID) -> User:

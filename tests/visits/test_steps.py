@@ -74,7 +74,14 @@ def test_a_step_is_possible_in_its_states_only(
 
 @pytest.mark.parametrize("noun", [noun for noun in NOUNS if noun != "cancellation"])
 def test_an_engineers_step_is_not_the_offices_nor_a_colleagues_nor_a_strangers(
-    noun: str, visit: Visit, colleague: User, dispatcher: User, manager: User, admin: User, logged_in: LogIn, client: FlaskClient
+    noun: str,
+    visit: Visit,
+    colleague: User,
+    dispatcher: User,
+    manager: User,
+    admin: User,
+    logged_in: LogIn,
+    client: FlaskClient,
 ) -> None:
     address, words = f"/visits/{visit.id}/{noun}", NOUNS[noun][1]
 
@@ -227,9 +234,7 @@ def test_the_same_number_for_something_else_is_refused_and_the_first_stays(
     assert events(visit)[-1].type == "accepted"
 
 
-def test_after_declining_the_visit_is_gone_from_the_engineer(
-    phone: FlaskClient, visit: Visit, events: Events
-) -> None:
+def test_after_declining_the_visit_is_gone_from_the_engineer(phone: FlaskClient, visit: Visit, events: Events) -> None:
     answer = phone.post(f"/visits/{visit.id}/refusal", data={"reason": "那天请假"})
 
     assert (answer.status_code, answer.location) == (303, "/")
@@ -253,8 +258,18 @@ def test_the_phones_time_is_when_it_happened_and_ours_is_kept_beside_it(
     event = events(visit)[-1]
     assert (event.device_at, visit.accepted_at, event.at) == (happened, happened, happened)
     assert event.server_at > happened
-    assert event.skew_s is not None
-    assert -2405 <= event.skew_s <= -2400
+    assert event.skew_s is None  # sent late is no wrong clock
+
+
+def test_a_wrong_clock_is_measured_when_the_phone_sends(phone: FlaskClient, visit: Visit, events: Events) -> None:
+    wrong = clock.now() - timedelta(hours=2)
+    headers = {"X-Device-At": (wrong - timedelta(hours=5)).isoformat(), "X-Sent-At": wrong.isoformat()}
+
+    phone.post(f"/visits/{visit.id}/acceptance", headers=headers)
+
+    skew = events(visit)[-1].skew_s
+    assert skew is not None
+    assert -7205 <= skew <= -7195
 
 
 def test_without_the_phones_time_ours_counts(phone: FlaskClient, visit: Visit, events: Events) -> None:
