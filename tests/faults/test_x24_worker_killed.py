@@ -1,0 +1,104 @@
+"""X24: the worker is killed between any two of its steps. Nothing is doubled, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from fieldapp import crashpoints
+from fieldapp.config import ROOT
+from fieldapp.extensions import db, uuid7
+from fieldapp.outbox import Attempt, Promise
+from fieldapp.sync import worker
+from fieldapp.tickets.desk.models import DeskNote
+from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.store import Change, Receipt
+from fieldapp.tickets.stores import STORES
+from fieldapp.tickets.stores.embedded import EmbeddedStore
+from tests.conftest import SECRET
+from tests.sync.conftest import file, filed, lease_over, on_site, store, unfinished  # noqa: F401 - fixtures
+
+POINTS = ("after_http", "before_settle", "after_claim", "before_call", "after_settle")
+ROUNDS = 30
+
+
+def work_until_killed(folder: Path, point: str) -> int:
+    """A real worker on the database in ``folder`` that dies at ``point``; its exit status."""
+    environment = {
+        **os.environ,
+        "FIELDAPP_DATA_DIR": str(folder),
+        "FIELDAPP_SECRET_KEY": SECRET,
+        "FIELDAPP_LOCALE": "en",
+        "FIELDAPP_CRASH_AT": point,
+    }
+    command = [sys.executable, "-m", "flask", "--app", "app", "work", "--once"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120, check=False).returncode
+
+
+@pytest.mark.crash
+def test_x24_thirty_killed_workers_double_and_lose_nothing(
+    app: Flask,
+    tmp_path: Path,
+    file: Callable[[], Ticket],  # noqa: F811
+    unfinished: Callable[[Ticket], Promise],  # noqa: F811
+) -> None:
+    uids = [unfinished(file()).uid for _ in range(ROUNDS)]
+    db.session.rollback()
+
+    points = islice(cycle(POINTS), ROUNDS)
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda point: work_until_killed(tmp_path, point), points))
+    lease_over()
+    worker.run_until_idle("the next one")
+
+    assert ended == [-signal.SIGKILL] * ROUNDS
+    assert db.session.scalars(select(Promise.state)).all() == ["delivered"] * ROUNDS
+    notes = db.session.scalars(select(DeskNote.uid)).all()
+    assert sorted(str(uid) for uid in notes) == sorted(uids)
+    tries = db.session.scalar(select(func.count()).select_from(Attempt)) or 0
+    assert tries == 2 * ROUNDS - ROUNDS // len(POINTS)  # whoever died after writing the result left nothing to do
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL where the process must live on to be asked what it left."""
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_x24_without_the_marker_the_same_death_doubles(
+    filed: Ticket,  # noqa: F811
+    unfinished: Callable[[Ticket], Promise],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    marked: bool,
+) -> None:
+    class Forgetful(EmbeddedStore):
+        """A store that is told another uid each time, so that it cannot find what is there."""
+
+        def push(self, change: Change) -> Receipt:
+            return super().push(change if marked else replace(change, uid=str(uuid7())))
+
+    def die(point: str) -> None:
+        if point == "after_http":
+            raise Killed
+
+    monkeypatch.setitem(STORES, "embedded", Forgetful)
+    unfinished(filed)
+    with monkeypatch.context() as dying:
+        dying.setattr(crashpoints, "reach", die)
+        with pytest.raises(Killed):
+            worker.run_once("dying")
+    lease_over()
+
+    worker.run_until_idle("the next one")
+
+    assert db.session.scalar(select(func.count()).select_from(DeskNote)) == (1 if marked else 2)
