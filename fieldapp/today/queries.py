@@ -16,7 +16,7 @@ from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.errors import NotFound
 from fieldapp.extensions import settings
-from fieldapp.i18n import _, clock_time, day, duration, locale_name, ngettext, when
+from fieldapp.i18n import _, clock_time, day, duration, locale_name, ngettext
 from fieldapp.records.models import OpenItem, ServiceRecord
 from fieldapp.reports.models import Report
 from fieldapp.tickets.models import Ticket
@@ -130,7 +130,7 @@ def _card(row: Row[Any], today: date) -> Card:
         href=f"/visits/{row.id}",
         status=row.status,
         closed=row.closed_at is not None,
-        time=f"{clock_time(row.window_start)}–{clock_time(row.window_end)}",
+        time=_window(row),
         day="" if on == today else day(row.window_start),
         ahead=ahead,
         late=late,
@@ -141,6 +141,11 @@ def _card(row: Row[Any], today: date) -> Card:
         bring=row.bring,
         urgent=row.priority == "urgent",
     )
+
+
+def _window(row: Row[Any]) -> str:
+    """``14:00–14:30``; empty for a visit that is not planned."""
+    return f"{clock_time(row.window_start)}–{clock_time(row.window_end)}" if row.window_start else ""
 
 
 def _distance(row: Row[Any], is_today: bool) -> tuple[str, str]:
@@ -225,7 +230,8 @@ class VisitPage:
     row: Row[Any]
     href: str
     for_office: bool
-    window: str
+    day: str
+    time: str
     ahead: str
     late: str
     step: NextStep | None
@@ -326,7 +332,8 @@ def visit_page(visit_id: UUID, user: User, problem: Problem | None = None) -> Vi
         row=row,
         href=f"/visits/{row.id}",
         for_office=user.in_office,
-        window=when(row.window_start, row.window_end),
+        day=day(row.window_start),
+        time=_window(row),
         ahead=ahead,
         late=late,
         step=next_step(row.id, row.status) if row.lead_id == user.id else None,

@@ -33,7 +33,7 @@ _POSTED = {
     "accepted": ("departure", lazy("Set off"), "van", "traveling"),  # L10n: 出发
     "traveling": ("arrival", lazy("I have arrived"), "flag", "arrived"),  # L10n: 到达
     "arrived": ("start", lazy("Start the work"), "play", "working"),  # L10n: 开始
-    "paused": ("resumption", lazy("Go on working"), "play", "working"),  # L10n: 继续
+    "paused": ("resumption", lazy("Continue"), "play", "working"),  # L10n: 继续
 }
 _LINKED = {
     "working": ("record", lazy("Fill in the record"), "edit"),  # L10n: 填写
@@ -74,6 +74,8 @@ _HAPPENED = {
     "no_show": (lazy("Customer absent"), "bad"),  # L10n: 客户不在
     "canceled": (lazy("Canceled"), "neutral"),  # L10n: 取消
     "reviewed": (lazy("Reviewed"), "good"),  # L10n: 已审核
+    "backup_acknowledged": (lazy("Backup reminder answered"), "neutral"),  # L10n: 备份提醒已确认
+    "corrected": (lazy("Record corrected"), "warn"),  # L10n: 更正单
 }
 
 
