@@ -136,7 +136,7 @@ def take_back() -> Response:
     except (Invalid, TryLater) as error:
         return _again(error, _taking_back_page(error))
     onward = _own_page(request.form.get("next", ""))
-    return redirect(onward or (url_for("visits.show", visit_id=visit_id) if visit_id else "/"), 303)
+    return redirect(onward or (f"/visits/{visit_id}" if visit_id else "/"), 303)
 
 
 def _taking_back_page(error: FieldAppError | None = None) -> Response:
