@@ -83,12 +83,15 @@ def test_what_waits_was_tried_and_was_delivered_is_told_in_plain_words(
     office.post(f"/deliveries/{db.session.scalars(select(Promise.id)).one()}/retry")
     worker.run_once("w")
     text = page(office)
-    assert "Settled today</span> (1)" in text or "Settled today (1)" in text
+    assert "Settled today (1)" in text
     assert "Delivered" in text
 
 
 def test_try_again_sends_what_was_held_and_is_audited(office: FlaskClient, held: Promise) -> None:
-    assert "The store has no such ticket." in page(office)
+    shown = page(office)
+    assert "The store has no such ticket." in shown
+    assert f'action="/deliveries/{held.id}/retry"' in shown
+    assert f'action="/deliveries/{held.id}/skip"' in shown
 
     answer = office.post(f"/deliveries/{held.id}/retry")
     worker.run_once("w")
@@ -145,5 +148,5 @@ def test_only_the_office_sees_deliveries(
     logged_in: Callable[[User], FlaskClient], engineer: User, client: FlaskClient, office: FlaskClient
 ) -> None:
     assert logged_in(engineer).get("/deliveries").status_code == 403
-    assert client.get("/deliveries").status_code == 302
+    assert client.get("/deliveries").location.startswith("/login")
     assert office.post(f"/deliveries/{uuid7()}/retry").status_code == 404
