@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 from sqlalchemy import select
+from werkzeug.wrappers import Response as AnyResponse
 
-from fieldapp.errors import NotFound
+from fieldapp.errors import NotAllowedNow, NotFound
 from fieldapp.extensions import db
 from fieldapp.i18n import _, known_locale
 from fieldapp.records.models import ServiceRecord
@@ -16,7 +17,8 @@ from fieldapp.reports import operations
 from fieldapp.reports.models import Report
 from fieldapp.security import EVERYONE, public, requires
 from fieldapp.storage import blobs
-from fieldapp.visits.models import Visit, visible_to
+from fieldapp.visits.models import Visit, readable_by
+from fieldapp.visits.queries import visit_or_404
 
 blueprint = Blueprint("reports", __name__)
 
@@ -32,6 +34,19 @@ def show(report_id: UUID) -> Response:
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["ETag"] = f'"{report.sha256}"'
     return response
+
+
+@blueprint.get("/visits/<uuid:visit_id>/report")
+@requires(*EVERYONE)
+def newest(visit_id: UUID) -> AnyResponse:
+    """On to the newest PDF of a visit (raises NotAllowedNow while it is being made)."""
+    visit = visit_or_404(visit_id, current_user)
+    query = select(Report.id).join(ServiceRecord).where(ServiceRecord.visit_id == visit.id)
+    newest_first = query.order_by(ServiceRecord.revision.desc(), Report.revision.desc(), Report.issued_at.desc())
+    report_id = db.session.scalar(newest_first.limit(1))
+    if report_id is None:
+        raise NotAllowedNow(_("The report is being made; it is ready in a moment. Please try again."))
+    return redirect(url_for(".show", report_id=report_id), 303)
 
 
 @blueprint.get("/verify/<content_hash>")
@@ -50,7 +65,7 @@ def verify(content_hash: str) -> Response | str:
 
 def _report_or_404(report_id: UUID) -> Report:
     query = select(Report).join(ServiceRecord).join(Visit, ServiceRecord.visit_id == Visit.id)
-    report = db.session.scalar(query.where(Report.id == report_id, visible_to(current_user)))
+    report = db.session.scalar(query.where(Report.id == report_id, readable_by(current_user)))
     if report is None:
         raise NotFound(_("This report does not exist, or it is not yours to see."))
     wanted = known_locale(request.args.get("locale", ""))

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, Text, UniqueConstraint, or_, true
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, Text, UniqueConstraint, exists, or_, true
+from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
@@ -124,3 +124,15 @@ def own_work(engineer_id: Any, since: Any) -> ColumnElement[bool]:
     """The engineer's half of ``visible_to``, for values or for bound names."""
     own: ColumnElement[bool] = Visit.lead_id == engineer_id
     return own & (Visit.status != "draft") & or_(Visit.closed_at.is_(None), Visit.window_start >= since)
+
+
+def readable_by(user: User) -> ColumnElement[bool]:
+    """Whose reports a person may read: those of visits they see, and finished ones at a site where they have work now
+    or had some lately. An engineer must know what was done to the machine before."""
+    if user.in_office:
+        return true()
+    mine = aliased(Visit)
+    recent = mine.window_start >= clock.now() - ENGINEER_SEES_OWN_WORK
+    there = (mine.lead_id == user.id) & (mine.site_id == Visit.site_id) & (mine.status != "draft")
+    works_there = exists().where(there & or_(mine.closed_at.is_(None), recent))
+    return or_(visible_to(user), Visit.closed_at.is_not(None) & works_there)

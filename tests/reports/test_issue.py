@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from datetime import timedelta
 
 import pypdf
+from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.extensions import db
 from fieldapp.outbox import Promise
@@ -16,8 +20,12 @@ from fieldapp.records.queries import record_of
 from fieldapp.reports import operations as reports
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
+from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
+from fieldapp.visits.operations import Plan
 from tests.records.samples import filled, signed
+
+LogIn = Callable[[User], FlaskClient]
 
 
 def test_a_signed_record_is_issued_once_in_three_languages(working: Visit, engineer: User) -> None:
@@ -77,3 +85,19 @@ def test_a_correction_prints_what_it_changed(working: Visit, engineer: User) -> 
     assert "Correction" in text
     assert "漏写重装系统" in text
     assert "重装系统" in text
+
+
+def test_a_colleague_reads_the_report_only_when_working_at_the_same_site(
+    working: Visit, engineer: User, colleague: User, dispatcher: User, logged_in: LogIn
+) -> None:
+    signed(working, engineer)
+    report = reports.issue(record_of(working).id, edition="signed")
+    url = f"/reports/{report.id}.pdf"
+
+    assert logged_in(engineer).get(url).mimetype == "application/pdf"
+    assert logged_in(colleague).get(url).status_code == 404
+
+    following = visits.draft(working.ticket, by=dispatcher)
+    start = clock.now() + timedelta(days=1)
+    visits.plan(following, Plan(lead_id=colleague.id, window_start=start), by=dispatcher)
+    assert logged_in(colleague).get(url).status_code == 200
