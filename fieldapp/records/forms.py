@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms import (
     DateField,
     DateTimeLocalField,
+    Field,
     FieldList,
     Form,
     FormField,
@@ -21,7 +22,7 @@ from wtforms import (
     StringField,
     TextAreaField,
 )
-from wtforms.validators import Length, NumberRange, Optional
+from wtforms.validators import NumberRange, Optional, ValidationError
 
 from fieldapp.errors import Invalid
 from fieldapp.extensions import settings
@@ -30,9 +31,10 @@ from fieldapp.records.models import OpenItem, ServiceRecord
 from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
 from fieldapp.visits.models import Visit
 
-LOCAL_TIME = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
-LONG = 8000
-SPARE_ROWS = 2
+LOCAL_TIME = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
+LONG, LINES = 4000, 200  # what a page of the report can be made of
+MOST_ROWS = 30
+SPARE_ROWS = 3
 SERVICE_TYPES = [
     SelectChoice("implementation", lazy("Implementation")),  # L10n: 实施
     SelectChoice("maintenance", lazy("Maintenance")),  # L10n: 维护
@@ -44,44 +46,93 @@ OUTCOMES = [
 ]
 
 
+class AtMost:
+    """wtforms validator: at most so many characters, and lines where it matters; the sentence says both numbers."""
+
+    def __init__(self, characters: int, lines: int | None = None) -> None:
+        self.characters, self.lines = characters, lines
+
+    def __call__(self, _form: Form, field: Field) -> None:
+        text = (field.data or "").replace("\r\n", "\n")
+        if len(text) > self.characters:
+            raise ValidationError(
+                _("Write at most %(most)s characters; these are %(found)s.", most=self.characters, found=len(text))
+            )
+        if self.lines and text.count("\n") >= self.lines:
+            found = text.count("\n") + 1
+            raise ValidationError(_("Write at most %(most)s lines; these are %(found)s.", most=self.lines, found=found))
+
+
+class DayField(DateField):
+    """A day; what is none is said in our words."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        try:
+            super().process_formdata(valuelist)
+        except ValueError as error:
+            raise ValueError(_("Write a day such as 2026-11-21.")) from error
+
+
+class TimeField(DateTimeLocalField):
+    """A day and time; what is none is said in our words."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        try:
+            super().process_formdata(valuelist)
+        except ValueError as error:
+            raise ValueError(_("Write a day and time such as 2026-11-21 14:09.")) from error
+
+
+class NumberField(IntegerField):
+    """A whole number; what is none is said in our words."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        try:
+            super().process_formdata(valuelist)
+        except ValueError as error:
+            raise ValueError(_("Write a whole number.")) from error
+
+
 class PartForm(Form):
     """One spare part."""
 
-    name = StringField(lazy("Part"), [Length(max=120)])  # L10n: 备件
-    quantity = IntegerField(lazy("Quantity"), [Optional(), NumberRange(1, 9999)])
-    serial = StringField(lazy("New serial number"), [Length(max=80)])
-    old_serial = StringField(lazy("Old serial number"), [Length(max=80)])
+    name = StringField(lazy("Part"), [AtMost(120)])  # L10n: 备件
+    quantity = NumberField(
+        lazy("Quantity"), [Optional(), NumberRange(1, 9999, lazy("Write a number from %(min)s to %(max)s."))]
+    )
+    serial = StringField(lazy("New serial number"), [AtMost(80)])
+    old_serial = StringField(lazy("Old serial number"), [AtMost(80)])
 
 
 class OpenItemForm(Form):
     """One thing that remains to be solved."""
 
-    text = StringField(lazy("What remains"), [Length(max=500)])
-    cause = StringField(lazy("Why it could not be solved"), [Length(max=500)])  # L10n: 未修复原因
-    part = StringField(lazy("Part needed"), [Length(max=120)])
-    promised_by = DateField(lazy("Promised by"), [Optional()])
+    text = StringField(lazy("What remains"), [AtMost(500)])
+    cause = StringField(lazy("Why it could not be solved"), [AtMost(500)])  # L10n: 未修复原因
+    part = StringField(lazy("Part needed"), [AtMost(120)])
+    promised_by = DayField(lazy("Promised by"), [Optional()])
 
 
 class RecordForm(Form):
     """客户服务记录表, the engineer's fields (F2–F5, F9, F10, F12) and what stands behind them."""
 
     service_type = RadioField(lazy("Service type"), [Optional()], choices=SERVICE_TYPES)  # L10n: 服务类型
-    customer_name = StringField(lazy("Customer name"), [Length(max=160)])  # L10n: 客户名称
-    content_text = TextAreaField(lazy("Service content"), [Length(max=LONG)])  # L10n: 服务内容
-    cause = TextAreaField(lazy("Cause of the fault"), [Length(max=LONG)])  # L10n: 故障原因
-    solution = TextAreaField(lazy("Solution"), [Length(max=LONG)])  # L10n: 解决方法
-    prevention = TextAreaField(lazy("Prevention"), [Length(max=LONG)])  # L10n: 预防措施
-    tools = StringField(lazy("Tools used"), [Length(max=500)])  # L10n: 使用工具
+    customer_name = StringField(lazy("Customer name"), [AtMost(160)])  # L10n: 客户名称
+    content_text = TextAreaField(lazy("Service content"), [AtMost(LONG, LINES)])  # L10n: 服务内容
+    cause = TextAreaField(lazy("Cause of the fault"), [AtMost(LONG, LINES)])  # L10n: 故障原因
+    solution = TextAreaField(lazy("Solution"), [AtMost(LONG, LINES)])  # L10n: 解决方法
+    prevention = TextAreaField(lazy("Prevention"), [AtMost(LONG, LINES)])  # L10n: 预防措施
+    tools = StringField(lazy("Tools used"), [AtMost(500)])  # L10n: 使用工具
     parts = FieldList(FormField(PartForm))
     outcome = RadioField(lazy("Outcome of this service"), [Optional()], choices=OUTCOMES)  # L10n: 本次服务完成情况
     open_items = FieldList(FormField(OpenItemForm))
     solved = SelectMultipleField(lazy("Solved today"), coerce=str, validate_choice=False)
-    started_at = DateTimeLocalField(lazy("Start"), [Optional()], format=LOCAL_TIME)
-    ended_at = DateTimeLocalField(lazy("End"), [Optional()], format=LOCAL_TIME)
-    times_reason = StringField(lazy("Why the times differ"), [Length(max=500)])
-    remark = TextAreaField(lazy("Remarks"), [Length(max=LONG)])  # L10n: 备注
-    contact_phone = StringField(lazy("Contact phone"), [Length(max=40)])  # L10n: 联系电话
-    correction_reason = StringField(lazy("Reason of the correction"), [Length(max=1000)])  # L10n: 更正原因
+    started_at = TimeField(lazy("Start"), [Optional()], format=LOCAL_TIME)
+    ended_at = TimeField(lazy("End"), [Optional()], format=LOCAL_TIME)
+    times_reason = StringField(lazy("Why the times differ"), [AtMost(500)])
+    remark = TextAreaField(lazy("Remarks"), [AtMost(LONG, LINES)])  # L10n: 备注
+    contact_phone = StringField(lazy("Contact phone"), [AtMost(40)])  # L10n: 联系电话
+    correction_reason = StringField(lazy("Reason of the correction"), [AtMost(1000)])  # L10n: 更正原因
 
     def with_spare_rows(self) -> RecordForm:
         """Some empty rows at the end, so that a row can be added without JavaScript."""
@@ -101,6 +152,7 @@ class RecordForm(Form):
         """The typed values (raises Invalid with a sentence at each field that cannot be read)."""
         if not self.validate():
             raise Invalid(_("Some fields cannot be read."), fields=_first_errors(self.errors))
+        self._check_rows()
         return Filled(
             service_type=self.service_type.data or None,
             customer_name=self.customer_name.data or "",
@@ -120,26 +172,32 @@ class RecordForm(Form):
             solved_item_ids=tuple(_keys(self.solved.data or [])),
         )
 
+    def _check_rows(self) -> None:
+        for rows in (self.parts, self.open_items):
+            if len(rows) > MOST_ROWS:
+                sentence = _("At most %(most)s rows; put the rest into the remarks.", most=MOST_ROWS)
+                raise Invalid(sentence, fields={rows.name: sentence})
+
 
 def blank(visit: Visit) -> RecordForm:
     """The form for a visit on which nothing was filled in: what the system knows is there already."""
-    contact = visit.contact
     kind = visit.kind if visit.kind in ("implementation", "maintenance", "remote") else "maintenance"
     values = {
         "service_type": kind,
         "customer_name": visit.customer.name,
-        "contact_phone": contact.reach if contact else visit.customer.phone,
+        "contact_phone": _known_phone(visit),
         "started_at": _wall(visit.started_at),
     }
     return RecordForm(data=values)
 
 
 def of_record(record: ServiceRecord) -> RecordForm:
-    """The form as it was saved."""
+    """The form as it was saved; what the system knows stands where nothing was typed."""
     names = ("service_type", "customer_name", "content_text", "outcome", "times_reason", "remark", "contact_phone")
     values: dict[str, Any] = {name: getattr(record, name) for name in names}
     values |= {name: getattr(record, name) for name in ("cause", "solution", "prevention", "tools")}
-    values |= {"started_at": _wall(record.started_at), "ended_at": _wall(record.ended_at)}
+    values |= {"started_at": _wall(record.started_at or record.visit.started_at), "ended_at": _wall(record.ended_at)}
+    values["contact_phone"] = record.contact_phone or _known_phone(record.visit)
     values["parts"] = [
         {"name": part.name, "quantity": part.quantity, "serial": part.serial, "old_serial": part.old_serial}
         for part in record.parts
@@ -159,18 +217,22 @@ def evaluation(form: MultiDict[str, str]) -> Evaluation:
 
 
 def given(form: MultiDict[str, str], role: str, evidence: Mapping[str, Any]) -> Given:
-    """A signature as a page sent it. Drawn beats typed; a reason chosen beats both."""
+    """A signature as a page sent it in fields that begin with ``role``. Drawn beats typed; a reason chosen beats both."""
     typed = form.get(f"{role}_typed", "").strip()
     strokes = form.get(f"{role}_strokes", "")
     method = form.get(f"{role}_method", "") or ("drawn" if _has_ink(strokes) or not typed else "typed")
     return Given(
         method=method,
-        name=(typed if method == "typed" else form.get(f"{role}_name", ""))[:80],
+        name=((method == "typed" and typed) or form.get(f"{role}_name", ""))[:80],
         phone=form.get(f"{role}_phone", "")[:40],
         reason=form.get(f"{role}_reason", "")[:2000],
         strokes=strokes if method == "drawn" else "",
         evidence=evidence,
     )
+
+
+def _known_phone(visit: Visit) -> str:
+    return visit.contact.reach if visit.contact else visit.customer.phone
 
 
 def _has_ink(strokes: str) -> bool:

@@ -280,7 +280,8 @@ def correct(
     if not _differs(old, new):
         raise Invalid(_("Nothing was changed, so there is nothing to correct."))
     _freeze(new)
-    _sign(new, "customer", acknowledged, consent="correction/1", content_hash=_hash(new), by=by, told=told)
+    seen = {"consent": "correction/1", "content_hash": _hash(new), "place": "acknowledgement"}
+    _sign(new, "customer", acknowledged, **seen, by=by, told=told)
     by_hand = Given(method="typed", name=by.name)
     _sign(new, "engineer", by_hand, consent="engineer/1", content_hash=_hash(new), by=by, told=told)
     new.signed_at = clock.now()
@@ -440,9 +441,18 @@ def _take_customer(record: ServiceRecord, evaluation: Evaluation, given: Given, 
 
 
 def _sign(
-    record: ServiceRecord, role: str, given: Given, *, consent: str, content_hash: str, by: User, told: Told | None
+    record: ServiceRecord,
+    role: str,
+    given: Given,
+    *,
+    consent: str,
+    content_hash: str,
+    by: User,
+    told: Told | None,
+    place: str = "",
 ) -> Signature:
-    drawn = _checked(role, given)
+    """Bind a signature to a hash. ``place``: how the page names its fields, when not by the role."""
+    drawn = _checked(role, given, place or role)
     moment = told.at if told else clock.now()
     signature = Signature(
         id=uuid7(),
@@ -470,24 +480,24 @@ def _sign(
     return signature
 
 
-def _checked(role: str, given: Given) -> ink.Ink | None:
+def _checked(role: str, given: Given, place: str) -> ink.Ink | None:
     """The ink of a drawn signature; None for the other ways (raises Invalid with the sentence at its field)."""
     if given.method not in METHODS_OF[role]:
         sentence = _("Sign, or choose why there is no signature.")
-        raise Invalid(sentence, fields={f"{role}_method": sentence})
+        raise Invalid(sentence, fields={f"{place}_method": sentence})
     if given.method in ("refused", "absent", "remote") and not given.reason.strip():
         sentence = _("Please write the reason.")
-        raise Invalid(sentence, fields={f"{role}_reason": sentence})
+        raise Invalid(sentence, fields={f"{place}_reason": sentence})
     needs_name = given.method == "typed" or (given.method == "drawn" and role in ("customer", "backup_ack"))
     if needs_name and len(given.name.strip()) < 2:
         sentence = _("Please write the full name of who signs.")
-        raise Invalid(sentence, fields={f"{role}_name": sentence})
+        raise Invalid(sentence, fields={f"{place}_name": sentence})
     if given.method != "drawn":
         return None
     try:
         return ink.read(given.strokes)
     except Invalid as error:
-        raise Invalid(error.sentence, fields={f"{role}_strokes": error.sentence}) from error
+        raise Invalid(error.sentence, fields={f"{place}_strokes": error.sentence}) from error
 
 
 def evidence_of(seen: Mapping[str, Any], drawn: ink.Ink | None, told: Told | None = None) -> dict[str, Any]:

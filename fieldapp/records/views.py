@@ -14,8 +14,8 @@ from fieldapp.accounts import operations as accounts
 from fieldapp.accounts.handover import allowed
 from fieldapp.accounts.sessions import current as current_session
 from fieldapp.errors import FieldAppError, Invalid, NotAllowedNow, NotFound, wants_json
-from fieldapp.extensions import operation
-from fieldapp.i18n import _
+from fieldapp.extensions import operation, settings
+from fieldapp.i18n import _, when
 from fieldapp.offline.answers import submitted, told_by_request
 from fieldapp.offline.operations import Receipt, Told
 from fieldapp.records import content, forms, operations
@@ -36,10 +36,12 @@ PICTURES = {"full": "sha256", "print": "print_sha256", "thumb": "thumb_sha256"}
 @blueprint.get("/visits/<uuid:visit_id>/record")
 @requires(*EVERYONE)
 def edit(visit_id: UUID) -> AnyResponse | str:
-    """The form while it can be filled; afterwards what was signed."""
+    """The form while it can be filled, the signatures while they are missing, afterwards what was signed."""
     visit = visit_or_404(visit_id, current_user)
     record = record_of(visit)
     if record is not None and record.frozen:
+        if current_user.is_engineer and not record.signed:
+            return redirect(url_for(".completion", visit_id=visit_id), 303)
         return _shown(visit, record)
     if not current_user.is_engineer or visit.status not in operations.FILLING:
         raise NotAllowedNow(_("The record can be filled in from arrival on."))
@@ -200,10 +202,11 @@ def hand_over(visit_id: UUID) -> AnyResponse | str:
     """What was done, what remains, the ratings and the place to sign; after signing, thanks."""
     visit = own_visit_or_404(visit_id, current_user)
     record = record_of(visit)
-    if record is None or not record.frozen:
-        accounts_back = url_for(".edit", visit_id=visit_id)
-        return redirect(accounts_back, 303)
-    return _customer_page(visit, record, {})
+    if record is not None and record.frozen:
+        return _customer_page(visit, record, {})
+    if current_session().handed_over_to is None:
+        return redirect(url_for(".edit", visit_id=visit_id), 303)
+    return render_template("records/withdrawn.html", visit=visit)
 
 
 @blueprint.post("/visits/<uuid:visit_id>/customer-mode")
@@ -303,7 +306,7 @@ def correction(visit_id: UUID) -> str:
     """更正单: the signed values, to change, with a reason and an acknowledgement."""
     visit = visit_or_404(visit_id, current_user)
     record = _record(visit)
-    return _correction_page(visit, record, forms.of_record(record).with_spare_rows(), {})
+    return _correction_page(visit, record, forms.of_record(record).with_spare_rows())
 
 
 @blueprint.post("/visits/<uuid:visit_id>/correction")
@@ -312,14 +315,14 @@ def correct(visit_id: UUID) -> AnyResponse:
     """Sign a correction: a new revision."""
     visit = visit_or_404(visit_id, current_user)
     form = forms.RecordForm(request.form)
-    answer = forms.given(request.form, "customer", _evidence())
+    answer = forms.given(request.form, "acknowledgement", _evidence())
 
     def apply(told: Told) -> Receipt:
         reason = form.correction_reason.data or ""
         return operations.correct(visit, form.filled(), reason=reason, acknowledged=answer, by=current_user, told=told)
 
     def again(error: FieldAppError) -> str:
-        return _correction_page(visit, _record(visit), form, error.fields)
+        return _correction_page(visit, _record(visit), form, error)
 
     return _or_page_again(apply, again, then=f"/visits/{visit_id}")
 
@@ -335,6 +338,8 @@ def _form_page(
         visit=visit,
         record=record,
         form=form.complain(error.fields) if error else form.with_spare_rows(),
+        company=settings.company,
+        times=_times(visit, record),
         errors=error.fields if error else {},
         sentence=error.sentence if error else "",
         earlier=open_items_for(visit),
@@ -343,8 +348,20 @@ def _form_page(
     )
 
 
+def _times(visit: Visit, record: ServiceRecord | None) -> str:
+    """When the service ran, as far as it is known; empty before its start, so that the fields stand open."""
+    started = (record.started_at if record else None) or visit.started_at
+    if started is None:
+        return ""
+    if record and record.ended_at:
+        return when(started, record.ended_at)
+    return _("From %(start)s until you hand the phone to the customer.", start=when(started))
+
+
 def _shown(visit: Visit, record: ServiceRecord) -> str:
-    return render_template("records/show.html", visit=visit, record=record, said=record.frozen_content)
+    return render_template(
+        "records/show.html", visit=visit, record=record, said=record.frozen_content, photos=_photos(record)
+    )
 
 
 def _backup_page(visit: Visit, errors: dict[str, str]) -> str:
@@ -371,6 +388,7 @@ def _completion_page(visit: Visit, record: ServiceRecord, errors: dict[str, str]
         visit=visit,
         record=record,
         said=record.frozen_content,
+        photos=_photos(record),
         customer=record.signature("customer"),
         errors=errors,
         typed=request.form,
@@ -389,13 +407,16 @@ def _review_page(visit: Visit, record: ServiceRecord, errors: dict[str, str]) ->
     )
 
 
-def _correction_page(visit: Visit, record: ServiceRecord, form: forms.RecordForm, errors: dict[str, str]) -> str:
+def _correction_page(
+    visit: Visit, record: ServiceRecord, form: forms.RecordForm, error: FieldAppError | None = None
+) -> str:
     return render_template(
         "records/correction.html",
         visit=visit,
         record=record,
-        form=form.complain(errors),
-        errors=errors,
+        form=form.complain(error.fields) if error else form,
+        errors=error.fields if error else {},
+        sentence=error.sentence if error else "",
         typed=request.form,
     )
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import date
 from hashlib import sha256
+from zoneinfo import ZoneInfo
 
+import pytest
 from flask.testing import FlaskClient
+from lxml import html
 from PIL import Image
 
+from fieldapp import clock
 from fieldapp.accounts import passwords
 from fieldapp.accounts.models import User
 from fieldapp.extensions import operation, uuid7
+from fieldapp.records import operations as records
+from fieldapp.records.operations import Given, OpenLine, PartLine
 from fieldapp.records.queries import record_of
+from fieldapp.reports.models import Report
 from fieldapp.visits.models import Visit
-from tests.records.samples import DRAWN, signed
+from tests.conftest import add
+from tests.records.samples import DRAWN, NOT_NEEDED, filled, signed
 
 LogIn = Callable[[User], FlaskClient]
 PIN = "2468"
@@ -124,9 +133,9 @@ def test_the_manager_reviews_and_the_engineer_corrects(
         "content_text": "更换主板并重装系统",
         "outcome": "all_done",
         "correction_reason": "漏写",
-        "customer_method": "remote",
-        "customer_name": "陈晓",
-        "customer_reason": "电话确认",
+        "acknowledgement_method": "remote",
+        "acknowledgement_name": "陈晓",
+        "acknowledgement_reason": "电话确认",
         "contact_phone": "13900000001",
     }
     assert hand.get(f"/visits/{working.id}/correction").status_code == 200
@@ -160,3 +169,198 @@ def test_a_body_that_changed_on_the_way_is_refused(working: Visit, engineer: Use
 
     assert (right.status_code, wrong.status_code) == (200, 422)
     assert right.json["body_sha256"] == sha256(body).hexdigest()
+
+
+PRINTED = (  # the printed form's labels in its order, F1 to F14
+    "Service record",
+    "Service type",
+    "Customer name",
+    "Service content",
+    "Outcome of this service",
+    "The customer was reminded to back up the ledger set!",
+    "Customer rating: technical skill and service attitude",
+    "Time of service",
+    "Remarks",
+    "Contact phone",
+    "after the customer",
+    "later, in the office",
+)
+
+
+def test_the_form_follows_the_printed_one(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    page = html.fromstring(logged_in(engineer).get(f"/visits/{working.id}/record").text)
+    said = " ".join(f"{page.xpath('//h1')[0].text_content()} {page.get_element_by_id('main').text_content()}".split())
+
+    found = [said.find(label) for label in PRINTED]
+    assert -1 not in found
+    assert found == sorted(found)
+
+
+def test_the_form_knows_what_the_system_knows(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    page = html.fromstring(logged_in(engineer).get(f"/visits/{working.id}/record").text)
+    value = {each.get("name"): each.get("value") for each in page.xpath("//input[@name]")}
+
+    assert value["customer_name"] == working.customer.name
+    assert value["contact_phone"] == "13900000001"
+    assert value["started_at"] == clock.local(working.started_at, ZoneInfo("Asia/Shanghai")).strftime("%Y-%m-%dT%H:%M")
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "sentence"),
+    [
+        ({"content_text": "字" * 4001}, "content_text", "Write at most 4000 characters; these are 4001."),
+        ({"remark": "\r\n".join("行" * 201)}, "remark", "Write at most 200 lines; these are 201."),
+        ({"parts-0-name": "主板", "parts-0-quantity": "0"}, "parts-0-quantity", "Write a number from 1 to 9999."),
+        ({"parts-0-name": "主板", "parts-0-quantity": "两个"}, "parts-0-quantity", "Write a whole number."),
+        ({"open_items-0-promised_by": "下周"}, "open_items-0-promised_by", "Write a day such as 2026-11-21."),
+        ({"started_at": "上午"}, "started_at", "Write a day and time such as 2026-11-21 14:09."),
+        ({f"parts-{n}-name": "螺丝" for n in range(31)}, "parts", "At most 30 rows; put the rest into the remarks."),
+    ],
+)
+def test_what_does_not_fit_is_said_at_its_field_and_nothing_typed_is_lost(
+    working: Visit, engineer: User, logged_in: LogIn, typed: dict[str, str], field: str, sentence: str
+) -> None:
+    browser, url = logged_in(engineer), f"/visits/{working.id}/record"
+
+    page = browser.post(url, data={"tools": "万用表", **typed})
+    told = browser.post(f"{url}/draft", data=typed, headers={"Accept": "application/json"})
+
+    assert page.status_code == 422
+    form = html.fromstring(page.text)
+    assert form.xpath(f"//a[@href='#{field}']")[0].text_content() == sentence
+    assert form.get_element_by_id(field) is not None
+    assert sentence in form.get_element_by_id("record").text_content()
+    shown = form.xpath("//*[@name]/@value") + [each.text_content().lstrip("\n") for each in form.xpath("//textarea")]
+    for text in ("万用表", *typed.values()):
+        assert text.replace("\r\n", "\n") in [each.replace("\r\n", "\n") for each in shown]
+    assert told.json["fields"] == {field: sentence}
+
+
+def test_as_much_as_fits_is_kept(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    text = "\n".join(["字" * 19] * 200)
+
+    kept = logged_in(engineer).post(f"/visits/{working.id}/record", data={"content_text": text})
+
+    assert kept.status_code == 303
+    assert len(record_of(working).content_text) == 3999
+
+
+def test_the_photo_form_without_javascript_has_an_empty_file_beside_the_photo(
+    working: Visit, engineer: User, logged_in: LogIn
+) -> None:
+    browser, url = logged_in(engineer), f"/visits/{working.id}/photos"
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 30), "gray").save(picture, "PNG")
+
+    sent = browser.post(
+        url, data={"kind": "after", "photos": [(io.BytesIO(b""), ""), (io.BytesIO(picture.getvalue()), "a.png")]}
+    )
+    none = browser.post(url, data={"kind": "after", "photos": [(io.BytesIO(b""), ""), (io.BytesIO(b""), "")]})
+
+    assert (sent.status_code, none.status_code) == (303, 422)
+    assert [photo.kind for photo in record_of(working).photos] == ["after"]
+    assert "Choose a photo first." in none.text
+
+
+def test_the_customer_reads_everything_that_is_signed(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    left = OpenLine(text="更换电源模块", cause="备件缺货", part="PSU-800", promised_by=date(2027, 1, 15))
+    part = PartLine(name="主板", serial="MB-9", quantity=2, old_serial="MB-1")
+    more = {"prevention": "每季度除尘", "tools": "万用表", "remark": "钥匙在前台", "times_reason": "忘记点开始"}
+    form = filled(outcome="remaining", open_items=(left,), parts=(part,), contact_phone="13900000001", **more)
+    records.save(working, form, by=engineer)
+    records.acknowledge_backup(working, Given(method="refused", reason="客户自行备份"), by=engineer)
+    records.finish(working, by=engineer)
+
+    page = html.fromstring(logged_in(engineer).get(f"/visits/{working.id}/hand-over").text)
+    said = " ".join(page.text_content().split()) + " ".join(page.xpath("//input/@value"))
+
+    content = record_of(working).frozen_content
+    for text in _texts(content):
+        assert text in said
+    assert record_of(working).short_code in said
+
+
+def _texts(value: object) -> list[str]:
+    """Every text of the content that a person wrote or reads; keys, moments and hashes are said in other words."""
+    if isinstance(value, dict):
+        hidden = ("id", "kind", "form_version", "timezone", "state", "service_type", "outcome", "photos")
+        return [text for name, each in value.items() if name not in hidden for text in _texts(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]
+    return [value] if isinstance(value, str) and value and "T" not in value[8:12] else []
+
+
+def test_a_phone_in_the_customers_hand_is_not_stuck_when_the_record_is_opened_elsewhere(
+    working: Visit, engineer: User, logged_in: LogIn
+) -> None:
+    give_pin(engineer)
+    handed, other = logged_in(engineer), logged_in(engineer)
+    typed = {"service_type": "maintenance", "content_text": "更换主板", "outcome": "all_done"}
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+    assert handed.post(f"/visits/{working.id}/hand-over", data=typed).status_code == 303
+
+    assert other.post(f"/visits/{working.id}/reopening").status_code == 303
+    page = handed.get(f"/visits/{working.id}/hand-over")
+
+    assert page.status_code == 200
+    assert "The engineer is changing the record" in page.text
+    assert "更换主板" not in page.text
+    assert handed.post("/taking-back", data={"pin": "0000"}).status_code == 422
+    assert handed.post("/taking-back", data={"pin": PIN}).location == f"/visits/{working.id}"
+
+
+def test_a_refused_correction_keeps_what_was_typed(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    signed(working, engineer)
+    browser, url = logged_in(engineer), f"/visits/{working.id}/correction"
+    form = {
+        "service_type": "maintenance",
+        "customer_name": "华东精密机械有限公司",
+        "content_text": "更换主板并重装系统",
+        "outcome": "all_done",
+        "correction_reason": "漏写",
+        "acknowledgement_method": "typed",
+        "acknowledgement_name": "",
+    }
+
+    unnamed = browser.post(url, data=form)
+    unchanged = browser.post(
+        url,
+        data={
+            **form,
+            "content_text": "更换主板,测试正常",
+            "cause": "主板电容老化",
+            "solution": "更换主板",
+            "contact_phone": "13900000001",
+        },
+    )
+
+    assert (unnamed.status_code, unchanged.status_code) == (422, 422)
+    assert "Please write the full name of who signs." in unnamed.text
+    assert "更换主板并重装系统" in unnamed.text
+    assert "Nothing was changed" in unchanged.text
+    assert browser.post(url, data={**form, "acknowledgement_name": "陈晓"}).status_code == 303
+    assert record_of(working).signature("customer").name == "陈晓"
+
+
+def test_a_signed_record_leads_to_its_report(working: Visit, engineer: User, colleague: User, logged_in: LogIn) -> None:
+    signed(working, engineer)
+    browser, url = logged_in(engineer), f"/visits/{working.id}/report"
+
+    assert url in browser.get(f"/visits/{working.id}/record").text
+    early = browser.get(url)
+    assert early.status_code == 409
+    assert "The report is being made" in early.text
+    add(Report(record_id=record_of(working).id, locale="en", sha256="0" * 64, size=1, pages=1, content_hash="1" * 64))
+
+    assert browser.get(url).location.endswith(".pdf")
+    assert logged_in(colleague).get(url).status_code == 404
+
+
+def test_a_record_that_waits_for_signatures_leads_there(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    records.save(working, filled(), by=engineer)
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+    records.finish(working, by=engineer)
+
+    answer = logged_in(engineer).get(f"/visits/{working.id}/record")
+
+    assert answer.location == f"/visits/{working.id}/completion"

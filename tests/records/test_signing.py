@@ -13,7 +13,8 @@ from fieldapp.accounts.models import User
 from fieldapp.errors import Invalid, NotAllowedNow
 from fieldapp.extensions import db
 from fieldapp.outbox import Promise
-from fieldapp.records import content, operations as records
+from fieldapp.records import content
+from fieldapp.records import operations as records
 from fieldapp.records.models import ServiceRecord
 from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
 from fieldapp.records.queries import open_items_for, record_of, revisions_of
