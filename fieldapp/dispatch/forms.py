@@ -23,7 +23,7 @@ TIME = re.compile(r"([01]?\d|2[0-3])[:：.]([0-5]\d)(?::[0-5]\d)?")
 LONGEST_TEXT = 2000
 FIRST_START, LAST_START = time(8), time(17)
 KIND_LABELS = {
-    "implementation": lazy("Set-up"),  # L10n: 实施
+    "implementation": lazy("Implementation"),  # L10n: 实施
     "maintenance": lazy("Maintenance"),  # L10n: 维护
     "remote": lazy("Remote"),  # L10n: 远程
     "first_visit": lazy("First visit"),  # L10n: 首访

@@ -69,10 +69,10 @@ _HAPPENED = {
     "finished": (lazy("Work finished, to be signed"), "active"),  # L10n: 待签字
     "reopened": (lazy("Record reopened"), "warn"),
     "completed": (lazy("Completed"), "good"),  # L10n: 已完成
-    "partly_done": (lazy("Partly completed"), "warn"),  # L10n: 部分完成
+    "partly_done": (lazy("Partly done"), "warn"),  # L10n: 部分完成
     "cannot_complete": (lazy("Could not be completed"), "bad"),  # L10n: 无法完成
     "no_show": (lazy("Customer absent"), "bad"),  # L10n: 客户不在
-    "canceled": (lazy("Canceled"), "neutral"),  # L10n: 取消
+    "canceled": (lazy("Cancelled"), "neutral"),  # L10n: 取消
     "reviewed": (lazy("Reviewed"), "good"),  # L10n: 已审核
     "backup_acknowledged": (lazy("Backup reminder answered"), "neutral"),  # L10n: 备份提醒已确认
     "corrected": (lazy("Record corrected"), "warn"),  # L10n: 更正单
