@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import rfc8785
@@ -37,7 +38,7 @@ class AuditEntry(Base):
 
     def computed_hash(self) -> str:
         """The hash that this row must carry, from its own content."""
-        entry = {
+        entry: dict[str, Any] = {
             "seq": self.seq,
             "at": self.at.isoformat(),
             "action": self.action,

@@ -25,7 +25,7 @@ def day_bounds(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
 def parse_device_time(text: str) -> datetime | None:
     """An ISO 8601 moment as a phone sends it (with offset), in UTC; None when it is no such thing."""
     try:
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
     if moment.tzinfo is None or not 1970 <= moment.year <= 9000:

@@ -193,7 +193,9 @@ def no_show(visit: Visit, note: str, *, by: User, told: Told | None = None) -> R
 # ---- for the record's operations --------------------------------------------------------------------
 
 
-def step(visit: Visit, event: str, *, by: User, told: Told | None, at: datetime | None = None, **payload: Any) -> Receipt:
+def step(
+    visit: Visit, event: str, *, by: User, told: Told | None, at: datetime | None = None, **payload: Any
+) -> Receipt:
     """One transition inside an operation of the service record: finished, reopened, completed, reviewed …"""
     row = transitions.check(visit, event, by.role)
     return _take(visit, row, by=by, told=told, payload=payload, at=at)

@@ -90,7 +90,9 @@ TRANSITIONS = _table(
     Transition(
         "canceled", ("draft", "scheduled", "accepted", "traveling", "arrived"), "canceled", OFFICE, None, closes=True
     ),
-    Transition("reviewed", ("completed", "partial", "cannot_complete"), "reviewed", ("manager", "admin"), "reviewed_at"),
+    Transition(
+        "reviewed", ("completed", "partial", "cannot_complete"), "reviewed", ("manager", "admin"), "reviewed_at"
+    ),
 )
 
 

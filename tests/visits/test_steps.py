@@ -296,7 +296,9 @@ def test_lateness_is_measured_by_the_phones_time(
 def test_a_clock_that_runs_ahead_is_told_on_the_page(phone: FlaskClient, visit: Visit) -> None:
     ahead = clock.now() + timedelta(minutes=50)
 
-    phone.post(f"/visits/{visit.id}/acceptance", headers={"X-Device-At": ahead.isoformat(), "X-Sent-At": ahead.isoformat()})
+    phone.post(
+        f"/visits/{visit.id}/acceptance", headers={"X-Device-At": ahead.isoformat(), "X-Sent-At": ahead.isoformat()}
+    )
 
     assert "the phone&#39;s clock was" in phone.get(f"/visits/{visit.id}").text
 
