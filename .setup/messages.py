@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +26,20 @@ AUTHORS = "the authors of fieldapp"
 NOTE = "L10n:"
 BESIDE = re.compile(rf"^(\s*)(\S.*?)\s+# ({NOTE}.*)$")
 KEYWORDS = ("lazy", "_l", "lazy_gettext", "npgettext:1c,2,3", "lazy_ngettext:1,2")
+
+# What OpenCC mistakes in our texts, and what people say in Taiwan; in this order.
+TAIWAN = (
+    ("籤", "簽"), ("賬", "帳"), ("臺", "台"), ("稽核", "審核"), ("型別", "類型"), ("透過", "通過"), ("許可權", "權限"),
+    ("專案", "項目"), ("畫素", "像素"), ("片語成", "詞組成"), ("優先順序", "優先級"), ("後台程序", "背景程式"),
+    ("檢視", "查看"), ("查詢", "尋找"), ("退出登入", "登出"), ("登入名", "登入名稱"),
+    ("當前", "目前"), ("郵箱", "電子郵件"), ("憑據", "憑證"), ("匹配", "符合"), ("渠道", "管道"), ("丟失", "遺失"),
+    ("演示", "示範"), ("關鍵詞", "關鍵字"), ("導航", "導覽"), ("響應", "回應"), ("日誌", "記錄檔"), ("撤銷", "復原"),
+    ("電子表格", "試算表"), ("單元格", "儲存格"), ("工作簿檔案", "活頁簿檔案"), ("另存為", "另存新檔"),
+    ("派單", "派工"), ("保修", "保固"), ("保內", "保固內"), ("保外", "保固外"), ("序列號", "序號"), ("門店", "門市"),
+    ("投訴", "客訴"), ("技術水平", "技術水準"), ("起止", "起訖"), ("簽字", "簽名"), ("核驗", "查驗"),
+    ("上門服務", "到場服務"), ("回訪上門", "回訪到場"), ("次上門", "個行程"), ("上門任務", "行程"), ("上門", "行程"),
+    ("“", "「"), ("”", "」"),
+)  # fmt: skip
 
 
 def main() -> int:
@@ -62,18 +77,30 @@ def python(
 
 def prefill(traditional: Catalog, simplified: Catalog) -> int:
     """Fill the empty texts of ``traditional``; answers how many."""
-    converter = OpenCC("s2twp")
     count = 0
     for message in empty(traditional):
         twin = simplified.get(message.id, message.context)
         if twin is None or not is_filled(twin):
             continue
         if isinstance(twin.string, str):
-            message.string = converter.convert(twin.string)
+            message.string = in_taiwan(twin.string)
         else:
-            message.string = tuple(converter.convert(text) for text in twin.string)
+            message.string = tuple(in_taiwan(text) for text in twin.string)
         count += 1
     return count
+
+
+@cache
+def converter() -> OpenCC:
+    return OpenCC("s2twp")
+
+
+def in_taiwan(text: str) -> str:
+    """Simplified Chinese as written and said in Taiwan, as far as a machine can tell."""
+    said: str = converter().convert(text)
+    for mistaken, word in TAIWAN:
+        said = said.replace(mistaken, word)
+    return said
 
 
 def empty(catalogue: Catalog) -> list[Message]:
