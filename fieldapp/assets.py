@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Blueprint, Flask, Response, abort, current_app, send_from_directory
+from flask_compress import Compress
 from markupsafe import Markup
 
 from fieldapp.security import public
@@ -39,6 +40,8 @@ def init_app(app: Flask, static: Path) -> None:
     # A filter of a constant is worked out when the template is compiled: `{{ "van"|svg }}` costs a page nothing.
     app.jinja_env.filters["svg"] = lambda name: _ICON.format(prefix=prefix, name=name)
     app.register_blueprint(blueprint)
+    app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_ALGORITHM_STREAMING=["br"], COMPRESS_LEVEL=4)
+    Compress(app)  # on 400 kbit/s an uncompressed page takes half a second longer
 
 
 @blueprint.get("/assets/<build>/<path:name>")
