@@ -28,7 +28,7 @@ from fieldapp.errors import Invalid
 from fieldapp.extensions import settings
 from fieldapp.i18n import _, lazy
 from fieldapp.records.models import OpenItem, ServiceRecord
-from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
+from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine, known_of
 from fieldapp.visits.models import Visit
 
 LOCAL_TIME = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
@@ -181,23 +181,15 @@ class RecordForm(Form):
 
 def blank(visit: Visit) -> RecordForm:
     """The form for a visit on which nothing was filled in: what the system knows is there already."""
-    kind = visit.kind if visit.kind in ("implementation", "maintenance", "remote") else "maintenance"
-    values = {
-        "service_type": kind,
-        "customer_name": visit.customer.name,
-        "contact_phone": _known_phone(visit),
-        "started_at": _wall(visit.started_at),
-    }
-    return RecordForm(data=values)
+    return RecordForm(data={**known_of(visit), "started_at": _wall(visit.started_at)})
 
 
 def of_record(record: ServiceRecord) -> RecordForm:
-    """The form as it was saved; what the system knows stands where nothing was typed."""
+    """The form as it was saved; the start is the recorded one until another is typed."""
     names = ("service_type", "customer_name", "content_text", "outcome", "times_reason", "remark", "contact_phone")
     values: dict[str, Any] = {name: getattr(record, name) for name in names}
     values |= {name: getattr(record, name) for name in ("cause", "solution", "prevention", "tools")}
     values |= {"started_at": _wall(record.started_at or record.visit.started_at), "ended_at": _wall(record.ended_at)}
-    values["contact_phone"] = record.contact_phone or _known_phone(record.visit)
     values["parts"] = [
         {"name": part.name, "quantity": part.quantity, "serial": part.serial, "old_serial": part.old_serial}
         for part in record.parts
@@ -229,10 +221,6 @@ def given(form: MultiDict[str, str], role: str, evidence: Mapping[str, Any]) -> 
         strokes=strokes if method == "drawn" else "",
         evidence=evidence,
     )
-
-
-def _known_phone(visit: Visit) -> str:
-    return visit.contact.reach if visit.contact else visit.customer.phone
 
 
 def _has_ink(strokes: str) -> bool:

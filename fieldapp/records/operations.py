@@ -315,14 +315,23 @@ def _new(visit: Visit, *, by: User) -> ServiceRecord:
         number=_next_number(),
         revision=1,
         author_id=by.id,
-        customer_name=visit.customer.name,
         solved_item_ids=[],
         created_at=clock.now(),
+        **known_of(visit),
     )
     record.visit = visit
     db.session.add(record)
     db.session.flush()
     return record
+
+
+def known_of(visit: Visit) -> dict[str, str]:
+    """Fields of the form (F2, F3, F12) that nobody has to type, because the visit says them."""
+    return {
+        "service_type": visit.kind if visit.kind in SERVICE_TYPES else "maintenance",
+        "customer_name": visit.customer.name,
+        "contact_phone": visit.contact.reach if visit.contact else visit.customer.phone,
+    }
 
 
 def _next_number() -> str:

@@ -196,10 +196,15 @@ def test_the_form_follows_the_printed_one(working: Visit, engineer: User, logged
     assert found == sorted(found)
 
 
-def test_the_form_knows_what_the_system_knows(working: Visit, engineer: User, logged_in: LogIn) -> None:
-    page = html.fromstring(logged_in(engineer).get(f"/visits/{working.id}/record").text)
-    value = {each.get("name"): each.get("value") for each in page.xpath("//input[@name]")}
+@pytest.mark.parametrize("begun", [False, True], ids=["nothing done yet", "backup settled before the form"])
+def test_the_form_knows_what_the_system_knows(working: Visit, engineer: User, logged_in: LogIn, begun: bool) -> None:
+    if begun:
+        records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
 
+    page = html.fromstring(logged_in(engineer).get(f"/visits/{working.id}/record").text)
+    value = {each.get("name"): each.get("value") for each in page.xpath("//input[@name][not(@type='radio')]")}
+
+    assert page.xpath("//input[@name='service_type'][@checked]/@value") == ["maintenance"]
     assert value["customer_name"] == working.customer.name
     assert value["contact_phone"] == "13900000001"
     assert value["started_at"] == clock.local(working.started_at, ZoneInfo("Asia/Shanghai")).strftime("%Y-%m-%dT%H:%M")
