@@ -1,6 +1,7 @@
 """Today's visits, in every state a visit can be in, done with the same operations that people use.
 
-What has happened already lies before now, what is planned lies after; all of it within today where the hour allows.
+What has happened already lies before now, what is planned lies after. Whoever looks at night still sees a working day:
+then the story is told as of noon, or as of the evening.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ STORY = (
     ("chenhao", 240, "scheduled"),
 )
 SPACE = timedelta(minutes=45)
+EARLIEST_MIDDLE, LATEST_MIDDLE = timedelta(hours=13), timedelta(hours=18, minutes=30)
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ class Cast:
 def play(cast: Cast, tickets: list[Ticket]) -> None:
     """Bring each visit of the story as far as it has come; each uses up one ticket, in order."""
     taken: dict[str, list[datetime]] = {}
+    middle = _middle()
     for (username, minutes, state), ticket in zip(STORY, tickets, strict=True):
         engineer = cast[username]
-        start = _free_today(clock.now() + timedelta(minutes=minutes), taken.setdefault(username, []))
+        start = _free_today(middle + timedelta(minutes=minutes), taken.setdefault(username, []))
         visit = visits.draft(ticket, by=cast.dispatcher)
         plan = Plan(lead_id=engineer.id, window_start=start, bring=_fault(ticket).part, override_reason="演示日程")
         visits.plan(visit, plan, by=cast.dispatcher)
@@ -87,8 +90,8 @@ def _bring_to(visit: Visit, state: str, start: datetime, engineer: User, cast: C
 
 
 def _at(engineer: User, moment: datetime) -> Told:
-    """A submission that a phone would have sent at ``moment``."""
-    said = min(moment, clock.now())
+    """A submission that a phone would have sent at ``moment`` of the story; never from the future."""
+    said = min(moment - max(_middle() - clock.now(), timedelta()), clock.now())
     return new_told(engineer.id, "/demo", submission_id=uuid7(), device_at=said, device="demo-phone")
 
 
@@ -214,16 +217,16 @@ def _fault(ticket: Ticket) -> Fault:
     return next((fault for fault in FAULTS if fault.subject == ticket.subject), FAULTS[0])
 
 
-def _free_today(wanted: datetime, taken: list[datetime]) -> datetime:
-    """A start on a quarter of an hour within the local day, clear of the engineer's other visits.
+def _middle() -> datetime:
+    """Now, or at night the nearest hour around which a working day can be told."""
+    midnight, _end = clock.day_bounds(clock.now(), settings.zone)
+    return min(max(clock.now(), midnight + EARLIEST_MIDDLE), midnight + LATEST_MIDDLE)
 
-    Late in the evening and early in the morning the story does not fit around now: then it moves closer together.
-    """
-    first, end = clock.day_bounds(clock.now(), settings.zone)
-    last = end - SPACE
-    start = min(max(wanted.replace(minute=wanted.minute // 15 * 15, second=0, microsecond=0), first), last)
-    step = -SPACE if wanted > last else SPACE
+
+def _free_today(wanted: datetime, taken: list[datetime]) -> datetime:
+    """A start on a quarter of an hour, clear of the engineer's other visits."""
+    start = wanted.replace(minute=wanted.minute // 15 * 15, second=0, microsecond=0)
     while any(abs(start - other) < SPACE for other in taken):
-        start += step
+        start += SPACE
     taken.append(start)
     return start
