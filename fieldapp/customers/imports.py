@@ -51,7 +51,7 @@ def _key(text: str) -> str:
 def _tier(text: str) -> str:
     tier = TIERS.get(re.sub(r"[\s_\-]|客户$|客戶$", "", text.lower())) or TIERS.get(text)
     if tier is None:
-        raise BadCell(_("Write one of: 普通, 企业, VIP, 大客户."))
+        raise BadCell(_("Write one of: %(words)s.", words="普通 / 企业 / VIP / 大客户"))
     return tier
 
 

@@ -55,7 +55,7 @@ def _record_lines(record: ServiceRecord) -> Iterator[str]:
         (_("Remark"), record.remark),  # L10n: 备注
     ):
         if text:
-            yield f"{label}: {text}"
+            yield _("%(label)s: %(text)s", label=label, text=text)
     for item in record.open_items:
         yield _("Remains: %(what)s", what=_open_item(item))
     for role in SIGNED_BY:
