@@ -54,19 +54,19 @@ def _spoken() -> _Spoken:
     return g.spoken  # type: ignore[no-any-return]
 
 
-def gettext(text: str, **values: Any) -> str:
+def gettext(text: str, /, **values: Any) -> str:
     """The text in the language of the request, with its ``%(name)s`` filled in."""
     said: str = _spoken().catalogue.ugettext(text)
     return said % values if values else said
 
 
-def ngettext(singular: str, plural: str, num: int, **values: Any) -> str:
+def ngettext(singular: str, plural: str, num: int, /, **values: Any) -> str:
     """One or many, in the language of the request; ``%(num)d`` is the number."""
     said: str = _spoken().catalogue.ungettext(singular, plural, num)
     return said % {"num": num, **values}
 
 
-def lazy(text: str, **values: Any) -> LazyString:
+def lazy(text: str, /, **values: Any) -> LazyString:
     """A text that is said when it is used, in the language of that moment: for tables made at import."""
     return LazyString(gettext, text, **values)
 
