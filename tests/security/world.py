@@ -100,7 +100,7 @@ def build(app: Flask, folder: Path) -> World:
     world = World(app, folder)
     team = _people(world)
     for number in ("1001", "1002"):
-        _customer(number)
+        serve_customer(number)
     _visits("1001", team["wanglei"], team)
     _few_visits("1002", team["liting"], team)
     _desk_ticket_with_file()
@@ -127,7 +127,7 @@ def _people(world: World) -> dict[str, User]:
     return team
 
 
-def _customer(number: str) -> None:
+def serve_customer(number: str) -> None:
     customer = Customer(number=f"C-{number}", name=f"客户 {number}", tier="enterprise", phone=f"021-5550{number}")
     customer.contacts.append(Contact(name=f"联系人{number}", mobile=f"1390000{number}"))
     customer.sites.append(Site(name="本部", address=f"示例路 {number} 号"))
@@ -139,7 +139,7 @@ def _customer(number: str) -> None:
 
 
 def _visits(number: str, engineer: User, team: dict[str, User]) -> None:
-    dispatcher, fresh = team["zhaomin"], _planner(number, engineer, team["zhaomin"])
+    dispatcher, fresh = team["zhaomin"], planner(number, engineer, team["zhaomin"])
     fresh()
     fresh(0)
     for steps in STEPS.values():
@@ -152,7 +152,7 @@ def _visits(number: str, engineer: User, team: dict[str, User]) -> None:
     records.save(paused, filled(), by=engineer)
     records.add_photo(paused, picture(), kind="before", caption="铭牌", by=engineer)
     visits.pause(paused, "break", by=engineer)
-    _finished(fresh(4), engineer)
+    finish(fresh(4), engineer)
     _completed(fresh(4), engineer)
     _completed(fresh(4), engineer, outcome="remaining", open_items=(OpenLine(text="更换电源", cause="缺货"),))
     reviewed = fresh(4)
@@ -161,14 +161,14 @@ def _visits(number: str, engineer: User, team: dict[str, User]) -> None:
 
 
 def _few_visits(number: str, engineer: User, team: dict[str, User]) -> None:
-    fresh = _planner(number, engineer, team["zhaomin"])
+    fresh = planner(number, engineer, team["zhaomin"])
     fresh(0)
     records.save(fresh(4), filled(), by=engineer)
-    _finished(fresh(4), engineer)
+    finish(fresh(4), engineer)
     _completed(fresh(4), engineer)
 
 
-def _planner(number: str, engineer: User, dispatcher: User) -> Callable[..., Visit]:
+def planner(number: str, engineer: User, dispatcher: User) -> Callable[..., Visit]:
     """``fresh(steps)`` files a ticket and takes a visit that many steps; None: it stays a draft."""
     starts = (clock.now() + timedelta(hours=2 * n) for n in itertools.count(1))
 
@@ -189,7 +189,7 @@ def _planner(number: str, engineer: User, dispatcher: User) -> Callable[..., Vis
     return fresh
 
 
-def _finished(visit: Visit, engineer: User, **changes: object) -> None:
+def finish(visit: Visit, engineer: User, **changes: object) -> None:
     records.save(visit, filled(**changes), by=engineer)
     records.add_photo(visit, picture(), kind="after", caption="完成", by=engineer)
     records.acknowledge_backup(visit, NOT_NEEDED, by=engineer)
@@ -197,7 +197,7 @@ def _finished(visit: Visit, engineer: User, **changes: object) -> None:
 
 
 def _completed(visit: Visit, engineer: User, **changes: object) -> None:
-    _finished(visit, engineer, **changes)
+    finish(visit, engineer, **changes)
     customer = Given(method="drawn", name="陈晓", phone="13900000001", strokes=DRAWN)
     records.customer_sign(visit, Evaluation(skill_rating="good", attitude_rating="good"), customer, by=engineer)
     records.complete(visit, Given(method="drawn", strokes=DRAWN), by=engineer)
@@ -259,7 +259,7 @@ def _learn(world: World) -> None:
         "report_id": keys(Report.id),
         "number": keys(DeskTicket.number, DeskTicket.uid == "intake") + keys(DeskTicket.number)[:1],
         "file_id": keys(DeskFile.id)[:1],
-        "content_hash": keys(ServiceRecord.content_hash, ServiceRecord.signed_at.is_not(None))[:1] + ["0" * 64],
+        "content_hash": [*keys(ServiceRecord.content_hash, ServiceRecord.signed_at.is_not(None))[:1], "0" * 64],
         "kind": ["customers"],
         "size": ["thumb", "full"],
         "role": ["customer", "engineer", "manager", "backup_ack"],
