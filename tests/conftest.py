@@ -11,6 +11,7 @@ import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 
 from fieldapp import clock, create_app
 from fieldapp.accounts import operations as accounts
@@ -50,6 +51,7 @@ def app(tmp_path: Path, migrated: Path) -> Iterator[Flask]:
     """The app on its own fresh database, inside an application context."""
     shutil.copyfile(migrated, tmp_path / "fieldapp.db")
     app = create_app(settings_for(tmp_path), TESTING=True)
+    app.jinja_env.bytecode_cache = FileSystemBytecodeCache(str(migrated.parent))  # templates are compiled once
     with app.app_context():
         yield app
         db.session.remove()
