@@ -115,8 +115,11 @@ def operation(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def locked(thing: M) -> M:
-    """Read a row again and hold it until the operation ends (PostgreSQL: FOR UPDATE; SQLite already holds all)."""
-    db.session.refresh(thing, with_for_update=True)
+    """Read a row again and hold it until the operation ends (PostgreSQL: FOR UPDATE; SQLite already holds all).
+
+    Only the row itself: what was loaded beside it is joined again, and the far side of an outer join cannot be held.
+    """
+    db.session.refresh(thing, with_for_update={"of": type(thing)})
     return thing
 
 
