@@ -10,12 +10,14 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 ROOT = Path(__file__).resolve().parent.parent
 TICKET_STORES = ("embedded",)
+DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 
 
 class BadSetting(Exception):
@@ -53,6 +55,8 @@ class Settings:
         self._check_mode()
         self._check_numbers()
         self._check_names()
+        self._check_addresses()
+        self._check_crash_point()
         self._make_data_dir()
 
     # ---- what the rest of the app asks --------------------------------------------------------
@@ -79,7 +83,7 @@ class Settings:
     def base_url(self) -> str:
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
-    @property
+    @cached_property
     def https(self) -> bool:
         return self.base_url.startswith("https://")
 
@@ -88,11 +92,11 @@ class Settings:
         names = [name.strip() for name in self.trusted_hosts.split(",") if name.strip()]
         return names or None
 
-    @property
+    @cached_property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The secret key; in demo mode without one, a key of this installation kept in the data folder."""
         return self.secret_key or _demo_key(self.data_path / "demo.key")
@@ -117,7 +121,7 @@ class Settings:
     def _check_numbers(self) -> None:
         for name, low, high in (("port", 1, 65535), ("proxies", 0, 5), ("argon2_memory_kib", 19456, 4194304)):
             text = getattr(self, name)
-            if not text.isdigit() or not low <= int(text) <= high:
+            if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
                 raise BadSetting(f"{_variable(name)} is {text!r}: write a whole number from {low} to {high}.")
 
     def _check_names(self) -> None:
@@ -132,6 +136,23 @@ class Settings:
             raise BadSetting(f"FIELDAPP_TIMEZONE is {self.timezone!r}: write a name such as Asia/Shanghai.") from error
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise BadSetting(f"FIELDAPP_LOG_LEVEL is {self.log_level!r}: write DEBUG, INFO, WARNING or ERROR.")
+
+    def _check_addresses(self) -> None:
+        scheme, _rest, host = self.public_url.partition("://")
+        if self.public_url and (scheme not in ("http", "https") or not host.strip("/") or " " in host):
+            raise BadSetting(
+                f"FIELDAPP_PUBLIC_URL is {self.public_url!r}: write an address such as https://service.example."
+            )
+        scheme = self.database_url.partition("://")[0]
+        if self.database_url and scheme not in DATABASES:
+            raise BadSetting(f"FIELDAPP_DATABASE_URL starts with {scheme!r}: write sqlite:///… or postgresql://….")
+
+    def _check_crash_point(self) -> None:
+        name, colon, count = self.crash_at.partition(":")
+        if self.crash_at and self.env == "production":
+            raise BadSetting("FIELDAPP_CRASH_AT kills the process at a named point: it is refused in production.")
+        if self.crash_at and not (name.isidentifier() and (not colon or (count.isascii() and count.isdigit()))):
+            raise BadSetting(f"FIELDAPP_CRASH_AT is {self.crash_at!r}: write a point's name, or name:count.")
 
     def _make_data_dir(self) -> None:
         try:
@@ -153,12 +174,22 @@ def _variable(name: str) -> str:
 
 def _demo_key(path: Path) -> str:
     """One random key per demo folder, so that two demos on a machine do not share sessions."""
+    if not path.exists():
+        _write_once(path, secrets.token_urlsafe(48))
+    return path.read_text("ascii")
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Put a file in place whole: of several processes that start together, the first one's stays."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with open(beside, "x", encoding="ascii", opener=_private) as file:
+        file.write(text)
     try:
-        with open(path, "x", encoding="ascii", opener=_private) as file:
-            file.write(secrets.token_urlsafe(48))
+        os.link(beside, path)
     except FileExistsError:
         pass
-    return path.read_text("ascii")
+    finally:
+        beside.unlink()
 
 
 def _private(path: str, flags: int) -> int:
