@@ -44,7 +44,7 @@ class FolderBlobs:
     def put(self, content: bytes) -> str:
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
-        if not path.exists():
+        if not _holds(path, content):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._write(path, content)
         return name
@@ -93,6 +93,14 @@ def init_app(app: Flask) -> None:
 
 
 blobs = cast(Blobs, LocalProxy(lambda: current_app.extensions["blobs"]))
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether exactly this content lies there; what a failing disk has damaged is written anew."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _flush_folder(folder: Path) -> None:
