@@ -9,11 +9,15 @@ import logging
 from collections.abc import Mapping
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
+from fieldapp.extensions import contended
 from fieldapp.i18n import _
 
 log = logging.getLogger(__name__)
+# When not even the page of an error can be made. No style: the policy of every answer forbids what is not ours.
+LAST_RESORT = Markup('<!doctype html><html lang="en"><title>Error</title><h1>Error</h1><p>{sentence}</p></html>')
 
 
 class FieldAppError(Exception):
@@ -81,6 +85,12 @@ class TryLater(FieldAppError):
         self.retry_after = retry_after
 
 
+class Busy(TryLater):
+    """Somebody else holds what this needs: the same again in a moment will do."""
+
+    status, code = 503, "busy"
+
+
 def init_app(app: Flask) -> None:
     """Register the one handler for our errors, HTTP errors and everything else."""
     app.register_error_handler(FieldAppError, answer)
@@ -115,6 +125,8 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _answer_unexpected(error: Exception) -> Response:
+    if contended(error):
+        return answer(Busy(_("Many people are saving at this moment. Please try again."), retry_after=2))
     log.exception("unexpected error", exc_info=error)
     return _rendered(500, "internal_error", _sentence(500), {})
 
@@ -128,12 +140,22 @@ def _sentence(status: int) -> str:
         413: _("What you sent is too large."),
         429: _("Too many tries. Please wait a moment."),
     }
-    return sentences.get(status, _("Something went wrong on our side. Nothing you saved is lost; please try again."))
+    if status < 500:
+        return sentences.get(status, sentences[400])
+    return _("Something went wrong on our side. Nothing you saved is lost; please try again.")
 
 
 def _rendered(status: int, code: str, sentence: str, fields: Mapping[str, str]) -> Response:
     if wants_json():
         return make_response(jsonify(error=code, message=sentence, fields=fields), status)
-    request_id = getattr(g, "request_id", "")
-    page = render_template("errors/error.html", status=status, sentence=sentence, fields=fields, request_id=request_id)
+    try:
+        page = _page(status, sentence, fields)
+    except Exception as error:  # the page itself needs what is broken, for example the database
+        log.exception("no page for the error", exc_info=error)
+        page = LAST_RESORT.format(sentence=sentence)
     return make_response(page, status)
+
+
+def _page(status: int, sentence: str, fields: Mapping[str, str]) -> str:
+    request_id = getattr(g, "request_id", "")
+    return render_template("errors/error.html", status=status, sentence=sentence, fields=fields, request_id=request_id)

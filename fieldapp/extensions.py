@@ -16,6 +16,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, DateTime, Engine, MetaData, event, text
 from sqlalchemy.engine import Connection, Dialect, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
 from sqlalchemy.types import TypeDecorator
 from werkzeug.local import LocalProxy
@@ -33,6 +34,8 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+# What PostgreSQL says of rows that others hold: serialization failure, deadlock, lock not available.
+BUSY_STATES = ("40001", "40P01", "55P03")
 # The WAL-reset bug can lose a committed transaction; these versions and later ones of their line are free of it.
 WAL_SAFE = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 
@@ -129,6 +132,14 @@ def serialize(name: str) -> None:
         db.session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
 
 
+def contended(error: BaseException) -> bool:
+    """Whether the database gave up because somebody else was at the same rows: trying again will do."""
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    return state in BUSY_STATES if state else "database is locked" in str(error.orig)
+
+
 def in_operation() -> bool:
     """True while an operation runs: promises and audit rows insist on it."""
     return bool(_depth.get())
@@ -154,7 +165,9 @@ def init_app(app: Flask) -> None:
     if url.get_backend_name() == "postgresql" and url.drivername != "postgresql+psycopg":
         url = url.set(drivername="postgresql+psycopg")
         app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", {"pool_pre_ping": url.get_backend_name() != "sqlite"})
+    # Values of a statement are people's words: they do not belong into an error's text, which is logged.
+    options = {"pool_pre_ping": url.get_backend_name() != "sqlite", "hide_parameters": True}
+    app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", options)
     db.init_app(app)
     migrate.init_app(app, db, directory="migrations", render_as_batch=True, compare_type=True)
     with app.app_context():
