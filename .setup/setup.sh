@@ -49,6 +49,7 @@ system_packages() {
     needs_library libharfbuzz-subset.so.0 libharfbuzz-subset0
     if [ "$level" = test ]; then
         needs_command pdftotext poppler-utils
+        has_postgresql || needs postgresql
         if is_debian; then .setup/find-chromium >/dev/null || needs chromium; fi
     fi
     [ -n "$debian_missing" ] || return 0
@@ -71,6 +72,9 @@ needs_python() {
     fi
 }
 
+# Debian keeps PostgreSQL's programs by version, outside the PATH.
+has_postgresql() { command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
+
 is_debian() { grep -qs '^ID=debian' /etc/os-release; }
 
 install_debian_packages() {
@@ -92,10 +96,12 @@ install_debian_packages() {
 # Without root: what only makes things slower may stay away, the rest is named and needed.
 without_root() {
     line="sudo apt-get install --no-install-recommends$debian_missing"
-    if [ "$debian_missing" = ' libharfbuzz-subset0' ]; then
-        say "PDFs will be slow until someone types:  $line"
+    case "$debian_missing" in
+    ' libharfbuzz-subset0' | ' postgresql' | ' libharfbuzz-subset0 postgresql')
+        say "PDFs will be slow, or the tests on PostgreSQL will fail, until someone types:  $line"
         return 0
-    fi
+        ;;
+    esac
     give_up 'These Debian packages are missing and could not be installed from here. Type this, then try again:' "    $line"
 }
 

@@ -26,9 +26,9 @@ def serve(folder: Path, listener: socket.socket, crash_at: str) -> None:
     make_server("127.0.0.1", 0, app, threaded=True, fd=listener.fileno()).serve_forever()
 
 
-def work(folder: Path, crash_at: str) -> None:
+def work(folder: Path, crash_at: str, database_url: str = "") -> None:
     """A worker until nothing is due."""
-    app = create_app(settings_for(folder, crash_at=crash_at, log_level="ERROR"))
+    app = create_app(settings_for(folder, crash_at=crash_at, database_url=database_url, log_level="ERROR"))
     with app.app_context():
         worker.run_until_idle("forked")
 

@@ -10,12 +10,15 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
+from uuid import UUID
 
+from flask import Flask
 from sqlalchemy import func, select, update
+from werkzeug.test import TestResponse
 
 from fieldapp import audit, clock, create_app
 from fieldapp.accounts import operations as accounts
-from fieldapp.extensions import db, operation
+from fieldapp.extensions import db, operation, uuid7
 from fieldapp.i18n import LOCALES
 from fieldapp.offline.models import Submission
 from fieldapp.outbox import Promise
@@ -23,7 +26,7 @@ from fieldapp.records.models import ServiceRecord, Signature
 from fieldapp.reports.models import Report
 from fieldapp.tickets.desk.models import DeskNote, DeskTicket
 from fieldapp.visits.models import Visit, VisitEvent
-from tests.conftest import person, settings_for
+from tests.conftest import Browser, person, settings_for
 from tests.records.samples import DRAWN
 from tests.security import world
 
@@ -110,6 +113,15 @@ def prepared(migrated: Path) -> Stage:
     return stage
 
 
+def phone_says(app: Flask, token: str, visit_id: UUID) -> TestResponse:
+    """The same last submission, handed to the app without a server."""
+    app.test_client_class = Browser
+    browser = app.test_client()
+    browser.set_cookie(accounts.COOKIE, token)
+    headers = {"Accept": "application/json", "Idempotency-Key": str(uuid7())}
+    return browser.post(f"/visits/{visit_id}/completion", data=SIGNED, headers=headers)
+
+
 # ---- afterwards -------------------------------------------------------------------------------------
 
 
@@ -120,7 +132,7 @@ def leases_over(folder: Path) -> None:
 
 def found_in(folder: Path) -> dict[str, object]:
     """What is in an installation, counted."""
-    return _in(folder, _found)
+    return _in(folder, found_by)
 
 
 # One of everything, however often anything was killed, cut or repeated.
@@ -139,7 +151,9 @@ ONCE = {
 }
 
 
-def _found() -> dict[str, object]:
+def found_by() -> dict[str, object]:
+    """What the app of this context has, counted."""
+    db.session.rollback()
     notes = list(db.session.scalars(select(DeskNote)))
     hashes = set(db.session.scalars(select(Report.sha256)))
     promises = db.session.execute(select(Promise.kind, Promise.state)).all()
