@@ -25,7 +25,7 @@ STATES = {
 OUTCOMES = {
     "delivered": lazy("Delivered"),
     "retry": lazy("Did not work"),
-    "held": lazy("Refused"),
+    "held": lazy("Not accepted"),
     "gave_up": lazy("Given up"),
     None: lazy("No answer: the worker was stopped"),
 }
