@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.orm.attributes import flag_modified
 
 from fieldapp import audit, clock, outbox
 from fieldapp.accounts.models import User
@@ -126,6 +127,7 @@ def save(visit: Visit, filled: Filled, *, by: User, told: Told | None = None) ->
     if base is not None and base < record.draft_revision:
         raise NotAllowedNow(_("This record was changed elsewhere meanwhile. Your text is kept here; please compare."))
     _write(record, filled)
+    flag_modified(record, "solved_item_ids")  # so that a saving of parts alone is the next revision, too
     db.session.flush()
     return _receipt(record)
 
@@ -351,9 +353,9 @@ def _write(record: ServiceRecord, filled: Filled) -> None:
     plain = asdict(filled)
     for name in ("parts", "open_items", "solved_item_ids"):
         plain.pop(name)
+    plain["customer_name"] = filled.customer_name.strip() or record.visit.customer.name
     for name, value in plain.items():
         setattr(record, name, value.strip() if isinstance(value, str) else value)
-    record.customer_name = record.customer_name or record.visit.customer.name
     record.solved_item_ids = [str(key) for key in filled.solved_item_ids]
     record.parts = [PartUse(position=n, **asdict(line)) for n, line in enumerate(filled.parts)]
     record.open_items = [_open_item(record.visit, n, line) for n, line in enumerate(filled.open_items)]
