@@ -33,6 +33,17 @@ def canonical(record: ServiceRecord) -> bytes:
     return rfc8785.dumps(content_of(record))
 
 
+def with_opinion(record: ServiceRecord) -> bytes:
+    """What was frozen and shown to the customer, with what they add to it (F7, F8, F12). Nothing else is read anew: the
+    customer file may have changed while they held the phone, and they sign what they saw."""
+    added = {
+        "skill_rating": record.skill_rating or "",
+        "attitude_rating": record.attitude_rating or "",
+        "contact_phone": record.contact_phone,
+    }
+    return rfc8785.dumps({**record.frozen_content, **added})
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

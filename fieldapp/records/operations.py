@@ -272,11 +272,16 @@ def correct(
     old = record_of(visit)
     if old is None or not old.signed:
         raise NotAllowedNow(_("Only a signed record is corrected; this one can still be changed."))
+    if told and told.base_revision not in (None, old.revision):
+        raise Invalid(
+            _("This record was corrected meanwhile. What you wrote is kept here; look at what is signed now.")
+        )
     if not reason.strip():
         sentence = _("Please write why the record is corrected.")
         raise Invalid(sentence, fields={"correction_reason": sentence})
     new = _revision_of(old, reason.strip(), by=by)
     _write(new, filled)
+    _keep_solved(old, new)
     new.started_at, new.ended_at = new.started_at or old.started_at, new.ended_at or old.ended_at
     _check_complete(new, backup=False)
     if not _differs(old, new):
@@ -421,8 +426,9 @@ def _wrong_times(record: ServiceRecord) -> dict[str, str]:
     return {}
 
 
-def _freeze(record: ServiceRecord) -> None:
-    frozen = content.canonical(record)
+def _freeze(record: ServiceRecord, frozen: bytes | None = None) -> None:
+    """Keep what is to be signed: these bytes, or what the record says now."""
+    frozen = frozen or content.canonical(record)
     record.content, record.content_hash = frozen.decode(), content.sha256(frozen)
     record.frozen_at = clock.now()
 
@@ -439,7 +445,7 @@ def _frozen(visit: Visit) -> ServiceRecord:
 
 
 def _take_customer(record: ServiceRecord, evaluation: Evaluation, given: Given, *, by: User, told: Told | None) -> None:
-    """The ratings are part of what is signed: freeze again with them, then bind the signature to that."""
+    """The ratings are part of what is signed: they join what was frozen and shown, and the signature is bound to that."""
     for name in ("skill_rating", "attitude_rating"):
         value = getattr(evaluation, name)
         if value is not None and value not in RATINGS:
@@ -447,7 +453,7 @@ def _take_customer(record: ServiceRecord, evaluation: Evaluation, given: Given, 
         setattr(record, name, value)
     record.contact_phone = (evaluation.contact_phone or record.contact_phone).strip()
     _void(record, "customer")
-    _freeze(record)
+    _freeze(record, content.with_opinion(record))
     _sign(record, "customer", given, consent="customer/1", content_hash=_hash(record), by=by, told=told)
 
 
@@ -582,6 +588,15 @@ def _revision_of(old: ServiceRecord, reason: str, *, by: User) -> ServiceRecord:
     new.visit, new.corrects = old.visit, old
     db.session.add(new)
     return new
+
+
+def _keep_solved(old: ServiceRecord, new: ServiceRecord) -> None:
+    """What this visit solved, and what later visits solved of what it had left open: a correction asks for neither."""
+    new.solved_item_ids = old.solved_item_ids
+    solved = {item.text: item for item in old.open_items if item.closed_at}
+    for item in new.open_items:
+        if before := solved.get(item.text):
+            item.closed_at, item.closed_by_visit_id = before.closed_at, before.closed_by_visit_id
 
 
 def _differs(old: ServiceRecord, new: ServiceRecord) -> bool:
