@@ -122,7 +122,8 @@ def locked(thing: M) -> M:
 
     Only the row itself: what was loaded beside it is joined again, and the far side of an outer join cannot be held.
     """
-    db.session.refresh(thing, with_for_update={"of": type(thing)})
+    model = thing.__class__  # not type(): the person of a request is a proxy
+    db.session.refresh(thing, with_for_update={"of": model})
     return thing
 
 
