@@ -140,7 +140,7 @@ def test_the_week_strip_counts_and_leads_to_each_day(phone: FlaskClient, give: G
 
     today, other = phone.get("/").text, phone.get("/?day=2026-11-19").text
 
-    assert 'aria-label="Thursday, November 19, 2026: 2 visits"' in today
+    assert '<span class="unseen"> Thursday, November 19, 2026: 2 visits</span>' in today
     assert 'href="/?day=2026-11-18" aria-current="date" class="today"' in today
     assert 'href="/?day=2026-11-11"' in today
     assert 'href="/?day=2026-11-25"' in today

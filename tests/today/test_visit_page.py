@@ -151,7 +151,7 @@ def test_there_is_one_next_step_and_the_ways_out_are_one_tap_away(
 
     page = phone.get(f"/visits/{visit.id}").text
 
-    content, bar = page.split('<div class="actionbar">')
+    content, bar = page.split('class="actionbar"')
     assert f'data-status="{state}"' in content
     assert re.findall(r'<(?:form|a) [^>]*?(?:action|href)="(/[^"]*)"', bar) == [
         f"/visits/{visit.id}/{step}" if step else "/"
@@ -225,7 +225,7 @@ def test_the_office_reads_it_plans_and_cancels(logged_in: LogIn, dispatcher: Use
 
     assert f"/dispatch/visits/{visit.id}/plan" in page
     assert re.findall(rf'action="/visits/{visit.id}/([a-z-]+)"', page) == ["cancellation"]
-    assert '<div class="actionbar">' not in page
+    assert 'class="actionbar"' not in page
     assert "王磊" in page
 
 
