@@ -92,7 +92,7 @@ def test_the_same_without_javascript(office: Page, plain_phone: Page, tmp_path: 
     phone.locator("label[for^=outcome-]").first.click()
     phone.locator(".unscripted button[form], #record .unscripted button").first.click()
     expect(phone.locator("[name=content_text]")).to_have_value("清洁并校准")
-    phone.locator("#photos-before-input-files").set_input_files(photo(tmp_path, "vorher.jpg", "teal"))
+    phone.locator("#photos-before-input-files").set_input_files(photo(tmp_path, "door.jpg", "teal"))
     phone.locator("#photos-before .unscripted button").click()
     expect(phone.locator("#photos-before .thumbs img")).to_have_count(1)
     next_step(phone).click()
