@@ -64,8 +64,8 @@ def _record_lines(record: ServiceRecord) -> Iterator[str]:
 
 def _open_item(item: OpenItem) -> str:
     more = [item.cause, item.part, item.promised_by.isoformat() if item.promised_by else ""]
-    known = "; ".join(part for part in more if part)
-    return f"{item.text} ({known})" if known else item.text
+    known = " · ".join(part for part in more if part)
+    return _("%(item)s (%(facts)s)", item=item.text, facts=known) if known else item.text
 
 
 def _signature_lines(role: str, signature: Signature | None) -> Iterator[str]:
