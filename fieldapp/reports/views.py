@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from fieldapp.errors import NotAllowedNow, NotFound
 from fieldapp.extensions import db
-from fieldapp.i18n import _, known_locale
+from fieldapp.i18n import _, known_locale, locale_name
 from fieldapp.records.models import ServiceRecord
 from fieldapp.reports import operations
 from fieldapp.reports.models import Report
@@ -39,11 +39,12 @@ def show(report_id: UUID) -> Response:
 @blueprint.get("/visits/<uuid:visit_id>/report")
 @requires(*EVERYONE)
 def newest(visit_id: UUID) -> AnyResponse:
-    """On to the newest PDF of a visit (raises NotAllowedNow while it is being made)."""
+    """On to the newest PDF of a visit, in the reader's language if there is one (raises NotAllowedNow while it is made)."""
     visit = visit_or_404(visit_id, current_user)
     query = select(Report.id).join(ServiceRecord).where(ServiceRecord.visit_id == visit.id)
-    newest_first = query.order_by(ServiceRecord.revision.desc(), Report.revision.desc(), Report.issued_at.desc())
-    report_id = db.session.scalar(newest_first.limit(1))
+    newest_first = query.order_by(ServiceRecord.revision.desc(), Report.revision.desc())
+    readable_first = newest_first.order_by((Report.locale == locale_name()).desc(), Report.issued_at)
+    report_id = db.session.scalar(readable_first.limit(1))
     if report_id is None:
         raise NotAllowedNow(_("The report is being made; it is ready in a moment. Please try again."))
     return redirect(url_for(".show", report_id=report_id), 303)

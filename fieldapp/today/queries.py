@@ -281,7 +281,12 @@ _NEWEST_REPORT = (
     select(Report.id)
     .join(ServiceRecord, ServiceRecord.id == Report.record_id)
     .where(ServiceRecord.visit_id == Visit.id)
-    .order_by((Report.locale == bindparam("locale")).desc(), Report.issued_at.desc())
+    .order_by(
+        ServiceRecord.revision.desc(),
+        Report.revision.desc(),
+        (Report.locale == bindparam("locale")).desc(),
+        Report.issued_at,
+    )
     .limit(1)
     .correlate(Visit)
     .scalar_subquery()

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
-from fieldapp.extensions import db
+from fieldapp.extensions import db, uuid7
 from fieldapp.outbox import Promise
 from fieldapp.records import operations as records
 from fieldapp.records.operations import Given
@@ -23,6 +23,7 @@ from fieldapp.storage import blobs
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan
+from tests.conftest import add
 from tests.records.samples import filled, signed
 
 LogIn = Callable[[User], FlaskClient]
@@ -101,3 +102,26 @@ def test_a_colleague_reads_the_report_only_when_working_at_the_same_site(
     start = clock.now() + timedelta(days=1)
     visits.plan(following, Plan(lead_id=colleague.id, window_start=start), by=dispatcher)
     assert logged_in(colleague).get(url).status_code == 200
+
+
+def test_a_visit_leads_to_its_newest_report_in_the_readers_language(
+    working: Visit, engineer: User, manager: User, logged_in: LogIn
+) -> None:
+    signed(working, engineer)
+    record = record_of(working)
+    fixed = {"record_id": record.id, "sha256": blobs.put(b"%PDF"), "size": 4, "pages": 1, "content_hash": "a" * 64}
+    first, second, third, newer = (
+        Report(id=uuid7(), locale=locale, revision=revision, issued_at=clock.now() + timedelta(seconds=n), **fixed)
+        for n, (locale, revision) in enumerate((("zh_Hans_CN", 1), ("zh_Hant_TW", 1), ("en", 1), ("zh_Hans_CN", 2)))
+    )
+    reader, address = logged_in(manager), f"/visits/{working.id}/report"
+
+    def led_to(lang: str) -> str:
+        return reader.get(f"{address}?lang={lang}").location.removeprefix("/reports/").removesuffix(".pdf")
+
+    add(first, second, third)
+    assert led_to("zh-CN") == str(first.id)
+    assert led_to("en") == str(third.id)
+    add(newer)  # the other languages follow later
+    assert led_to("en") == str(newer.id)
+    assert f"/reports/{newer.id}.pdf" in reader.get(f"/visits/{working.id}?lang=en").text
