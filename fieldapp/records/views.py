@@ -36,15 +36,18 @@ PICTURES = {"full": "sha256", "print": "print_sha256", "thumb": "thumb_sha256"}
 @blueprint.get("/visits/<uuid:visit_id>/record")
 @requires(*EVERYONE)
 def edit(visit_id: UUID) -> AnyResponse | str:
-    """The form while it can be filled, the signatures while they are missing, afterwards what was signed."""
+    """The form while it can be filled, the signatures while they are missing, afterwards what was signed.
+
+    The office reads a draft, and everybody one whose visit ended without it.
+    """
     visit = visit_or_404(visit_id, current_user)
     record = record_of(visit)
-    if record is not None and record.frozen:
-        if current_user.is_engineer and not record.signed:
-            return redirect(url_for(".completion", visit_id=visit_id), 303)
-        return _shown(visit, record)
+    if record is not None and record.frozen and current_user.is_engineer and not record.signed:
+        return redirect(url_for(".completion", visit_id=visit_id), 303)
     if not current_user.is_engineer or visit.status not in operations.FILLING:
-        raise NotAllowedNow(_("The record can be filled in from arrival on."))
+        if record is None:
+            raise NotAllowedNow(_("The record can be filled in from arrival on."))
+        return _shown(visit, record)
     form = forms.of_record(record) if record else forms.blank(visit)
     return _form_page(visit, record, form)
 
@@ -359,9 +362,8 @@ def _times(visit: Visit, record: ServiceRecord | None) -> str:
 
 
 def _shown(visit: Visit, record: ServiceRecord) -> str:
-    return render_template(
-        "records/show.html", visit=visit, record=record, said=record.frozen_content, photos=_photos(record)
-    )
+    said = record.frozen_content if record.frozen else content.content_of(record)
+    return render_template("records/show.html", visit=visit, record=record, said=said, photos=_photos(record))
 
 
 def _backup_page(visit: Visit, errors: dict[str, str]) -> str:

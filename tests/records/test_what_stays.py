@@ -115,6 +115,22 @@ def test_a_correction_of_what_somebody_corrected_meanwhile_is_shown_again(
     assert record_of(working).revision == 2
 
 
+def test_what_was_typed_can_be_read_by_the_office_and_after_a_visit_that_could_not_be_completed(
+    working: Visit, engineer: User, dispatcher: User, logged_in: LogIn
+) -> None:
+    records.save(working, filled(outcome=None, content_text="主板电容鼓包"), by=engineer)
+
+    office = logged_in(dispatcher).get(f"/visits/{working.id}/record")
+    visits.cannot_complete(working, "缺主板", by=engineer)
+    later = logged_in(engineer).get(f"/visits/{working.id}/record")
+
+    for page in (office, later):
+        assert page.status_code == 200
+        assert "主板电容鼓包" in page.text
+        assert "This is a draft" in page.text
+        assert "<form" not in html.tostring(html.fromstring(page.text).xpath("//main")[0], encoding="unicode")
+
+
 @operation
 def _rename(asset: Asset, model: str) -> None:
     db.session.get_one(Asset, asset.id).model = model
