@@ -83,6 +83,13 @@ def test_every_text_is_translated(collected: Catalog, catalogue: Catalog) -> Non
     assert (missing, empty, fuzzy) == ([], [], []), "run `make messages` and translate what is new"
 
 
+@pytest.mark.parametrize("locale", TRANSLATED)
+def test_the_catalogue_in_use_is_the_present_one(locale: str) -> None:
+    source = MESSAGES.path_of(locale)
+
+    assert source.with_suffix(".mo").stat().st_mtime >= source.stat().st_mtime, "run `make setup`: it compiles them"
+
+
 def test_every_plural_has_all_its_forms(catalogue: Catalog) -> None:
     plural = [message for message in catalogue if not isinstance(message.id, str)]
 
