@@ -40,7 +40,7 @@ def init_app(app: Flask, static: Path) -> None:
     # A filter of a constant is worked out when the template is compiled: `{{ "van"|svg }}` costs a page nothing.
     app.jinja_env.filters["svg"] = lambda name: _ICON.format(prefix=prefix, name=name)
     app.register_blueprint(blueprint)
-    app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_ALGORITHM_STREAMING=["br"], COMPRESS_LEVEL=4)
+    app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_LEVEL=4)
     Compress(app)  # on 400 kbit/s an uncompressed page takes half a second longer
 
 
@@ -51,6 +51,8 @@ def show(build: str, name: str) -> Response:
     if build != current_app.extensions["assets"].build:
         abort(404)
     response = send_from_directory(current_app.config["STATIC"], name, max_age=31536000, etag=False)
+    response.direct_passthrough = False
+    response.set_data(response.get_data())  # whole, so that it can be compressed and its file is closed
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response
 
