@@ -119,10 +119,7 @@ class PlanForm:
     @property
     def date(self) -> date | None:
         """The day, when it is one."""
-        try:
-            return date.fromisoformat(self.day)
-        except ValueError:
-            return None
+        return day_typed(self.day)
 
     # ---- below: checks and proposals ------------------------------------------------------------
 
@@ -162,6 +159,15 @@ class PlanForm:
         start = max(start, start.replace(hour=FIRST_START.hour, minute=0)) if start.time() < FIRST_START else start
         self.day, self.window_start = f"{start:%Y-%m-%d}", f"{start:%H:%M}"
         self.window_end = f"{start + WINDOW:%H:%M}"
+
+
+def day_typed(text: str) -> date | None:
+    """A day as it was typed; None when it is none, or so far away that it has no week around it."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if 2000 <= day.year <= 2100 else None
 
 
 def _time(text: str) -> time | None:

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from fieldapp import clock
 from fieldapp.customers import queries as customers
 from fieldapp.dispatch import axis, operations, queries, table
-from fieldapp.dispatch.forms import KIND_LABELS, PlanForm
+from fieldapp.dispatch.forms import KIND_LABELS, PlanForm, day_typed
 from fieldapp.dispatch.queries import Day, Filters
 from fieldapp.dispatch.suggestions import Need, suggest
 from fieldapp.errors import FieldAppError, Invalid, wants_json
@@ -343,10 +343,10 @@ def _planned_words(form: PlanForm) -> str:
 
 def _chosen_day() -> date | None:
     text = request.args.get("day", "")
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise Invalid(_("Write the day like 2026-11-21.")) from error
+    chosen = day_typed(text)
+    if text and chosen is None:
+        raise Invalid(_("Write the day like 2026-11-21."))
+    return chosen
 
 
 def _filters() -> Filters:

@@ -173,7 +173,9 @@ def _move(visit: Visit, site: Site) -> None:
     visit.site_id = site.id
 
 
-@pytest.mark.parametrize("query", ["?day=tomorrow", "?engineer=wanglei", "?state=asleep"])
+@pytest.mark.parametrize(
+    "query", ["?day=tomorrow", "?day=0001-01-01", "?day=9999-12-31", "?engineer=wanglei", "?state=asleep"]
+)
 def test_what_the_address_says_wrongly_is_said_in_a_sentence(desk: FlaskClient, query: str) -> None:
     for path in ("/dispatch", "/dispatch/table", "/dispatch/table.csv", "/dispatch/states"):
         answer = desk.get(path + query, headers={"Accept": "application/json"})

@@ -128,6 +128,8 @@ def test_a_ticket_with_a_waiting_follow_up_says_so(desk: FlaskClient, working: V
     [
         ("lead_id", "", "Choose who goes."),
         ("day", "18.11.", "Write the day like 2026-11-21."),
+        ("day", "0001-01-01", "Write the day like 2026-11-21."),
+        ("day", "9999-12-31", "Write the day like 2026-11-21."),
         ("day", "2026-11-17", "This day is over."),
         ("window_start", "25:00", "Write the time like 14:30."),
         ("window_end", "soon", "Write the time like 14:30, or leave it empty."),
