@@ -235,7 +235,7 @@ def _posted() -> Mapping[str, str] | None:
 def _revision() -> int:
     """The revision that the form was filled from; a form without one was made from nothing we know."""
     text = request.form.get("revision", "")
-    return int(text) if text.isdigit() and len(text) < 10 else 0
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def _me() -> User:

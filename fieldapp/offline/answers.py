@@ -86,9 +86,9 @@ def _header_or_field(header: str, field: str, most: int) -> str | None:
 
 def _number(header: str) -> int | None:
     text = request.headers.get(header, "")
-    return int(text) if text.isdigit() and len(text) < 16 else None
+    return int(text) if text.isdecimal() and len(text) < 16 else None
 
 
 def _form_number(field: str) -> int | None:
     text = request.form.get(field, "")
-    return int(text) if text.isdigit() and len(text) < 16 else None
+    return int(text) if text.isdecimal() and len(text) < 16 else None

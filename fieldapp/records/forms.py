@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -71,6 +71,8 @@ class DayField(DateField):
             super().process_formdata(valuelist)
         except ValueError as error:
             raise ValueError(_("Write a day such as 2026-11-21.")) from error
+        if _far_away(self.data):
+            raise ValueError(_("Write a day such as 2026-11-21."))
 
 
 class TimeField(DateTimeLocalField):
@@ -81,6 +83,8 @@ class TimeField(DateTimeLocalField):
             super().process_formdata(valuelist)
         except ValueError as error:
             raise ValueError(_("Write a day and time such as 2026-11-21 14:09.")) from error
+        if _far_away(self.data):
+            raise ValueError(_("Write a day and time such as 2026-11-21 14:09."))
 
 
 class NumberField(IntegerField):
@@ -258,6 +262,11 @@ def _keys(texts: list[str]) -> list[UUID]:
         except ValueError:
             continue
     return keys
+
+
+def _far_away(day: date | None) -> bool:
+    """A year that was half typed (0026), or one that no calendar here can reckon with."""
+    return day is not None and not 2000 <= day.year <= 2100
 
 
 def _utc(wall: datetime | None) -> datetime | None:

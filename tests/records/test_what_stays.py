@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from flask.testing import FlaskClient
 from lxml import html
 from sqlalchemy import select
@@ -129,6 +130,29 @@ def test_what_was_typed_can_be_read_by_the_office_and_after_a_visit_that_could_n
         assert "主板电容鼓包" in page.text
         assert "This is a draft" in page.text
         assert "<form" not in html.tostring(html.fromstring(page.text).xpath("//main")[0], encoding="unicode")
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [("started_at", "0001-01-01T00:00"), ("ended_at", "9999-12-31T23:59"), ("open_items-0-promised_by", "0026-11-25")],
+)
+def test_a_year_that_was_half_typed_is_said_at_its_field(
+    working: Visit, engineer: User, logged_in: LogIn, name: str, typed: str
+) -> None:
+    data = {**FORM, "open_items-0-text": "换风扇", name: typed}
+
+    page = logged_in(engineer).post(f"/visits/{working.id}/record", data=data)
+
+    assert page.status_code == 422
+    assert typed[:10] in page.text
+    assert f'id="{name}-error"' in page.text
+
+
+def test_a_number_that_is_none_guards_nothing(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    browser, address = logged_in(engineer), f"/visits/{working.id}/record"
+
+    assert browser.post(address, data={**FORM, "revision": "²"}).status_code == 303
+    assert browser.post(address, data=FORM, headers={"X-Sequence": "²"}).status_code == 303
 
 
 @operation
