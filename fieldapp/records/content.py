@@ -70,7 +70,8 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(_as_text(each) for each in value)
     if isinstance(value, dict):
-        return " · ".join(str(each) for each in value.values() if each not in ("", None))
+        subject_first = sorted(value.items(), key=lambda pair: pair[0] not in ("text", "name"))
+        return " · ".join(str(each) for _name, each in subject_first if each not in ("", None))
     return str(value)
 
 

@@ -110,6 +110,13 @@ class ServiceRecord(Keyed, Base):
         return content
 
     @property
+    def frozen_hash(self) -> str:
+        """The hash that signatures are bound to; asking before the content is frozen is a programming error."""
+        if self.content_hash is None:
+            raise RuntimeError("a record is signed only after it was frozen")
+        return self.content_hash
+
+    @property
     def short_code(self) -> str:
         """Eight characters of the content's hash, for people to compare."""
         return (self.content_hash or "")[:8]

@@ -240,12 +240,12 @@ def complete(
     record = _frozen(visit)
     if customer is not None:
         _take_customer(record, evaluation or Evaluation(), customer, by=by, told=told)
-    if record.signature("customer") is None:
+    if {"customer", "backup_ack"} & set(standing_of(record).missing):
         raise Invalid(
             _("The customer has not signed yet."), fields={"customer_method": _("Signature or reason needed.")}
         )
     _void(record, "engineer")
-    _sign(record, "engineer", engineer, consent="engineer/1", content_hash=_hash(record), by=by, told=told)
+    _sign(record, "engineer", engineer, consent="engineer/1", content_hash=record.frozen_hash, by=by, told=told)
     _close(visit, record, by=by, told=told)
     return _receipt(record, status=visit.status)
 
@@ -258,7 +258,7 @@ def review(visit: Visit, given: Given, *, by: User, told: Told | None = None) ->
     if record is None or not record.signed:
         raise NotAllowedNow(_("There is no signed record to review yet."))
     visits.step(visit, "reviewed", by=by, told=told, record=str(record.id))
-    _sign(record, "manager", given, consent="manager/1", content_hash=_hash(record), by=by, told=told)
+    _sign(record, "manager", given, consent="manager/1", content_hash=record.frozen_hash, by=by, told=told)
     _promise_report(record, visit, edition="manager")
     return _receipt(record, status=visit.status)
 
@@ -287,15 +287,15 @@ def correct(
     if not _differs(old, new):
         raise Invalid(_("Nothing was changed, so there is nothing to correct."))
     _freeze(new)
-    seen = {"consent": "correction/1", "content_hash": _hash(new), "place": "acknowledgement"}
+    seen = {"consent": "correction/1", "content_hash": new.frozen_hash, "place": "acknowledgement"}
     _sign(new, "customer", acknowledged, **seen, by=by, told=told)
     by_hand = Given(method="typed", name=by.name)
-    _sign(new, "engineer", by_hand, consent="engineer/1", content_hash=_hash(new), by=by, told=told)
+    _sign(new, "engineer", by_hand, consent="engineer/1", content_hash=new.frozen_hash, by=by, told=told)
     new.signed_at = clock.now()
     for item in old.open_items:
         item.closed_at = item.closed_at or clock.now()
     visits.note_event(visit, "corrected", by=by, told=told, record=str(new.id), revision=new.revision)
-    audit.record("record.corrected", "record", new.id, by=by.id, corrects=str(old.id), content=_hash(new))
+    audit.record("record.corrected", "record", new.id, by=by.id, corrects=str(old.id), content=new.frozen_hash)
     _promise_report(new, visit, edition="signed")
     return _receipt(new)
 
@@ -410,10 +410,8 @@ def _check_complete(record: ServiceRecord, *, backup: bool = True) -> None:
 
 def _wrong_times(record: ServiceRecord) -> dict[str, str]:
     start, end = record.started_at, record.ended_at
-    if start is None:
+    if start is None or end is None:
         return {"started_at": _("When did the service start?")}
-    if end is None:
-        return {"ended_at": _("When did the service end?")}
     if end < start:
         return {"ended_at": _("The end lies before the start.")}
     if end > clock.now() + FUTURE_SLACK:
@@ -454,7 +452,7 @@ def _take_customer(record: ServiceRecord, evaluation: Evaluation, given: Given, 
     record.contact_phone = (evaluation.contact_phone or record.contact_phone).strip()
     _void(record, "customer")
     _freeze(record, content.with_opinion(record))
-    _sign(record, "customer", given, consent="customer/1", content_hash=_hash(record), by=by, told=told)
+    _sign(record, "customer", given, consent="customer/1", content_hash=record.frozen_hash, by=by, told=told)
 
 
 def _sign(
@@ -533,28 +531,20 @@ def _void(record: ServiceRecord, role: str) -> None:
             signature.voided_at = clock.now()
 
 
-def _hash(record: ServiceRecord) -> str:
-    if record.content_hash is None:
-        raise RuntimeError("a record is signed only after it was frozen")
-    return record.content_hash
-
-
 # ---- below: the end of a visit ------------------------------------------------------------------------
 
 
 def _close(visit: Visit, record: ServiceRecord, *, by: User, told: Told | None) -> None:
-    if not standing_of(record).valid:
-        raise NotAllowedNow(_("The record lacks a signature or the reason why there is none."))
     moment = told.at if told else clock.now()
     record.signed_at = moment
     _close_solved(record, visit, moment)
     done = record.outcome == "all_done"
     event = "completed" if done else "partly_done"
-    visits.step(visit, event, by=by, told=told, record=str(record.id), content_hash=_hash(record))
+    visits.step(visit, event, by=by, told=told, record=str(record.id), content_hash=record.frozen_hash)
     if not done:
         remaining = ";".join(item.text for item in record.open_items)
         visits.draft(visit.ticket, by=by, parent=visit, note=remaining)
-    audit.record("record.signed", "record", record.id, by=by.id, content=_hash(record))
+    audit.record("record.signed", "record", record.id, by=by.id, content=record.frozen_hash)
     _promise_report(record, visit, edition="signed")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import selectinload
 
 from fieldapp.accounts.models import User
 from fieldapp.errors import NotFound
@@ -46,13 +46,3 @@ def photo_or_404(photo_id: UUID, user: User) -> Photo:
     if photo is None:
         raise NotFound(_("This photo does not exist, or it is not yours to see."))
     return photo
-
-
-def record_or_404(record_id: UUID, user: User) -> ServiceRecord:
-    """A record of a visit that this person may see (raises NotFound)."""
-    query = select(ServiceRecord).join(Visit, ServiceRecord.visit_id == Visit.id)
-    query = query.options(joinedload(ServiceRecord.visit))
-    record = db.session.scalar(query.where(ServiceRecord.id == record_id, visible_to(user)))
-    if record is None:
-        raise NotFound(_("This record does not exist, or it is not yours to see."))
-    return record

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from PIL import Image
 from sqlalchemy import func, select
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.errors import Invalid, NotAllowedNow
-from fieldapp.extensions import db
+from fieldapp.extensions import db, operation, uuid7
+from fieldapp.offline.operations import new_told
 from fieldapp.outbox import Promise
 from fieldapp.records import content
 from fieldapp.records import operations as records
 from fieldapp.records.models import ServiceRecord
 from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
 from fieldapp.records.queries import open_items_for, record_of, revisions_of
+from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
+from fieldapp.visits.operations import Plan
 from tests.records.samples import DRAWN, NOT_NEEDED, filled, signed
 
 
@@ -62,9 +68,6 @@ def test_what_remains_drafts_a_follow_up_and_heads_the_next_visit(working: Visit
 def test_an_open_item_that_was_solved_is_closed_by_the_visit_that_solved_it(
     working: Visit, engineer: User, dispatcher: User
 ) -> None:
-    from fieldapp.visits import operations as visits
-    from fieldapp.visits.operations import Plan
-
     signed(working, engineer, filled(outcome="remaining", open_items=(OpenLine(text="更换电源模块"),)))
     second = db.session.scalar(select(Visit).where(Visit.parent_id == working.id))
     visits.plan(second, Plan(lead_id=engineer.id, window_start=clock.now() + timedelta(days=1)), by=dispatcher)
@@ -238,9 +241,6 @@ def test_a_correction_without_reason_or_change_is_refused(working: Visit, engine
 
 
 def test_a_draft_changed_elsewhere_is_not_overwritten(working: Visit, engineer: User) -> None:
-    from fieldapp.extensions import uuid7
-    from fieldapp.offline.operations import new_told
-
     first = records.save(working, filled(), by=engineer)
     records.save(working, filled(remark="第二个窗口"), by=engineer)
     stale = new_told(engineer.id, "/", submission_id=uuid7(), base_revision=first["revision"])
@@ -266,3 +266,178 @@ def test_numbers_count_within_a_day(working: Visit, engineer: User) -> None:
 
     numbers = list(db.session.scalars(select(ServiceRecord.number)))
     assert [number[-4:] for number in numbers] == ["0001"]
+
+
+# ---- what a hurried or a wrong hand sends ---------------------------------------------------------------
+
+
+def frozen(visit: Visit, engineer: User, form: Filled | None = None) -> None:
+    """Carry a visit at work to where it waits for signatures."""
+    records.save(visit, form or filled(), by=engineer)
+    records.acknowledge_backup(visit, NOT_NEEDED, by=engineer)
+    records.finish(visit, by=engineer)
+
+
+def picture(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (60, 40), colour).save(out, "JPEG")
+    return out.getvalue()
+
+
+def test_nothing_is_filled_in_before_arrival(visit: Visit, engineer: User) -> None:
+    with pytest.raises(NotAllowedNow, match="from arrival on"):
+        records.save(visit, filled(), by=engineer)
+
+
+def test_what_waits_for_signatures_is_not_changed(working: Visit, engineer: User) -> None:
+    frozen(working, engineer)
+
+    with pytest.raises(NotAllowedNow, match="Go back to work"):
+        records.save(working, filled(remark="还有一事"), by=engineer)
+
+
+def test_a_service_that_never_started_does_not_end(visit: Visit, engineer: User) -> None:
+    for step in (visits.accept, visits.depart, visits.arrive):
+        step(visit, by=engineer)
+    records.save(visit, filled(), by=engineer)
+    records.acknowledge_backup(visit, NOT_NEEDED, by=engineer)
+
+    with pytest.raises(Invalid) as caught:
+        records.finish(visit, by=engineer)
+
+    assert caught.value.fields == {"started_at": "When did the service start?"}
+
+
+@pytest.mark.parametrize("changes", [{"service_type": "repair"}, {"outcome": "perhaps"}])
+def test_an_answer_that_the_form_does_not_offer_is_refused(
+    working: Visit, engineer: User, changes: dict[str, str]
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        records.save(working, filled(**changes), by=engineer)
+
+    assert list(caught.value.fields) == list(changes)
+
+
+@pytest.mark.parametrize("name", ["skill_rating", "attitude_rating"])
+def test_a_rating_that_the_form_does_not_offer_is_refused(working: Visit, engineer: User, name: str) -> None:
+    frozen(working, engineer)
+    drawn = Given(method="drawn", name="陈晓", strokes=DRAWN)
+
+    with pytest.raises(Invalid) as caught:
+        records.customer_sign(working, Evaluation(**{name: "superb"}), drawn, by=engineer)
+
+    assert list(caught.value.fields) == [name]
+    assert record_of(working).signature("customer") is None
+
+
+@pytest.mark.parametrize(("method", "name"), [("stamped", "陈晓"), ("typed", " "), ("drawn", "陈")])
+def test_a_signature_of_an_unknown_kind_or_of_nobody_is_refused(
+    working: Visit, engineer: User, method: str, name: str
+) -> None:
+    frozen(working, engineer)
+    given = Given(method=method, name=name, strokes=DRAWN)
+
+    with pytest.raises(Invalid) as caught:
+        records.customer_sign(working, Evaluation(), given, by=engineer)
+
+    assert list(caught.value.fields) == ["customer_method" if method == "stamped" else "customer_name"]
+
+
+def test_customer_and_engineer_may_come_in_one_submission(working: Visit, engineer: User) -> None:
+    frozen(working, engineer)
+    told = new_told(engineer.id, "/", submission_id=uuid7(), device="phone-7")
+    absent = Given(method="absent", reason="门卫代收", evidence={"address_at_upload": "192.0.2.7"})
+
+    records.complete(working, Given(method="drawn", strokes=DRAWN), customer=absent, by=engineer, told=told)
+
+    record = record_of(working)
+    assert working.status == "completed"
+    assert record.signature("customer").evidence == {"address_at_upload": "192.0.2.7", "device": "phone-7"}
+    assert record.signature("engineer").evidence["strokes"] == 2
+    assert record.signature("engineer").submission_id == told.submission_id
+
+
+def test_only_a_signed_record_is_reviewed_or_corrected(working: Visit, engineer: User, manager: User) -> None:
+    hand = Given(method="typed", name="钱军")
+
+    def attempts() -> None:
+        with pytest.raises(NotAllowedNow):
+            records.review(working, hand, by=manager)
+        with pytest.raises(NotAllowedNow):
+            records.correct(working, filled(), reason="漏写", acknowledged=hand, by=engineer)
+
+    attempts()
+    frozen(working, engineer)
+    attempts()
+
+
+def test_a_correction_settles_what_the_first_record_left_open(working: Visit, engineer: User) -> None:
+    signed(
+        working, engineer, filled(outcome="remaining", open_items=(OpenLine(text="更换电源"), OpenLine(text="复测")))
+    )
+    seen = Given(method="remote", name="陈晓", reason="微信确认")
+
+    records.correct(
+        working,
+        filled(outcome="remaining", open_items=(OpenLine(text="复测", cause="缺仪器"),)),
+        reason="电源已更换",
+        acknowledged=seen,
+        by=engineer,
+    )
+
+    old, new = revisions_of(working)
+    assert all(item.closed_at for item in old.open_items)
+    assert [item.closed_at for item in new.open_items] == [None]
+    changed = {name: (before, after) for name, before, after in content.changes(old.frozen_content, new.frozen_content)}
+    assert changed["open_items"] == ("更换电源; 复测", "复测 · 缺仪器")
+
+
+def test_the_same_photo_twice_is_one_photo_and_a_removed_one_comes_back(working: Visit, engineer: User) -> None:
+    first = records.add_photo(working, picture("teal"), kind="before", by=engineer)
+    records.add_photo(working, picture("teal"), kind="after", caption=" 处理后 ", by=engineer)
+    (photo,) = record_of(working).photos
+    assert (photo.kind, photo.caption) == ("after", "处理后")
+
+    records.remove_photo(working, UUID(first["photo"]), by=engineer)
+    removed_at = photo.removed_at
+    records.remove_photo(working, photo.id, by=engineer)
+    records.remove_photo(working, uuid7(), by=engineer)
+    assert photo.removed_at == removed_at is not None
+    assert content.content_of(record_of(working))["photos"] == []
+
+    records.add_photo(working, picture("teal"), kind="label", by=engineer)
+    assert [each["kind"] for each in content.content_of(record_of(working))["photos"]] == ["label"]
+
+
+def test_a_photo_needs_its_kind_and_a_record_has_room_for_twenty(working: Visit, engineer: User) -> None:
+    with pytest.raises(Invalid, match="before or after"):
+        records.add_photo(working, picture("teal"), kind="selfie", by=engineer)
+    for shade in range(records.MOST_PHOTOS):
+        records.add_photo(working, picture(f"rgb({shade * 12}, 80, 80)"), kind="before", by=engineer)
+
+    with pytest.raises(Invalid, match="at most 20 photos"):
+        records.add_photo(working, picture("white"), kind="before", by=engineer)
+
+
+def test_a_draft_says_that_the_backup_reminder_is_open(working: Visit, engineer: User) -> None:
+    records.save(working, filled(), by=engineer)
+
+    assert content.content_of(record_of(working))["backup"] == {"state": "open", "reason": ""}
+    with pytest.raises(RuntimeError, match="only after it was frozen"):
+        assert record_of(working).frozen_hash
+
+
+def test_a_visit_without_contact_place_or_device_is_recorded_as_well(working: Visit, engineer: User) -> None:
+    @operation
+    def forget() -> None:
+        working.contact_id = working.site_id = working.asset_id = None
+
+    forget()
+    db.session.expire_all()
+
+    signed(working, engineer, filled(outcome="remaining", open_items=(OpenLine(text="补登设备"),)))
+
+    said = record_of(working).frozen_content
+    assert (said["visit"]["site"], said["visit"]["asset"], said["customer"]["contact"]) == (None, None, "")
+    follow_up = db.session.scalar(select(Visit).where(Visit.parent_id == working.id))
+    assert [item.text for item in open_items_for(follow_up)] == ["补登设备"]
