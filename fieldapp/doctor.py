@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from fieldapp import audit, clock, outbox
 from fieldapp.config import ROOT
@@ -58,6 +58,8 @@ def findings() -> Iterator[Finding]:
             yield check()
         except Exception as error:  # noqa: BLE001 - a check that fails is a finding
             yield Finding(what, f"could not be checked: {error}", f"See to the {what} first, then run doctor again.")
+        finally:
+            db.session.rollback()  # the next check starts afresh, also after one that failed
 
 
 def _database() -> Finding:
@@ -126,7 +128,7 @@ def _clock() -> Finding:
     says = f"{now.isoformat(timespec='seconds')}, pages in {settings.timezone}"
     if now < OLDEST_BELIEVABLE:
         return Finding("clock", says, "The clock of this machine is wrong: set it, and keep it set (NTP).")
-    theirs = db.session.scalar(text("SELECT CURRENT_TIMESTAMP"))
+    theirs = db.session.scalar(select(func.current_timestamp()))
     moment = datetime.fromisoformat(str(theirs)) if isinstance(theirs, str) else theirs
     if moment and abs(_aware(moment) - now) > DRIFT:
         return Finding("clock", f"{says}; the database says {moment}", "Set both clocks from the same source (NTP).")

@@ -82,7 +82,9 @@ def _answers(address: str, web: Child) -> bool:
         try:
             with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 - our own loopback address
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+        except urllib.error.HTTPError:
+            return True  # it answers, if only to say that it does not know this host name
+        except OSError:
             time.sleep(0.1)
     return False
 
