@@ -18,7 +18,7 @@ from flask_login import LoginManager, current_user
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as AnyResponse
 
-from fieldapp.errors import FieldAppError, Refused, wants_json
+from fieldapp.errors import FieldAppError, Refused, answer, wants_json
 from fieldapp.extensions import uuid7
 from fieldapp.i18n import HTML_LANG, LOCALES, _, locale_name
 
@@ -124,11 +124,11 @@ def check_access() -> None:
 
 
 def _to_login(error: LoginNeeded) -> AnyResponse:
-    if wants_json() or request.method not in SAFE_METHODS:
-        response = current_app.make_response(({"error": error.code, "message": error.sentence, "fields": {}}, 401))
-        if wants_json():
-            return response
-    return redirect(url_for("accounts.login", next=request.full_path if request.query_string else request.path))
+    """A program gets 401 as JSON, never a redirect. After the log-in a person comes back to the page asked for."""
+    if wants_json():
+        return answer(error)
+    wanted = request.full_path if request.query_string else request.path
+    return redirect(url_for("accounts.login", next=wanted), 303)
 
 
 # ---- after a request --------------------------------------------------------------------------------
