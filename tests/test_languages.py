@@ -134,6 +134,7 @@ def test_the_customer_reads_the_words_that_are_kept_with_the_signature() -> None
     assert said["I have read what was done and how it ended, and confirm it."] == CONSENTS["customer/1"]
     assert said["I confirm that this record is true."] == CONSENTS["engineer/1"]
     assert said["I have reviewed this record."] == CONSENTS["manager/1"]
+    assert said["I have read what was corrected and why, and take note of it."] == CONSENTS["correction/1"]
 
 
 @pytest.mark.parametrize("state", STATES)
