@@ -71,7 +71,7 @@ def plan(visit: Visit, wanted: Plan, *, by: User, told: Told | None = None) -> R
     """Give a visit its engineer and window, or others (raises Invalid, NotAllowedNow; Invalid names the overlap)."""
     visit = locked(visit)
     event = "planned" if visit.status in ("draft", "declined") else "replanned"
-    row = transitions.check(visit, event, by.role)
+    row = _allowed(visit, event, by)
     engineer = _engineer(wanted.lead_id)
     _check_window(wanted)
     overlaps = _overlaps(visit, wanted)
@@ -92,7 +92,7 @@ def plan(visit: Visit, wanted: Plan, *, by: User, told: Told | None = None) -> R
 def cancel(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> Receipt:
     """取消: by the office, with a reason."""
     visit = locked(visit)
-    row = transitions.check(visit, "canceled", by.role)
+    row = _allowed(visit, "canceled", by)
     return _take(visit, row, by=by, told=told, payload={"reason": _needed(reason, "reason")})
 
 
@@ -100,7 +100,7 @@ def cancel(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> 
 def take_back(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> Receipt:
     """撤回派单: the office takes the visit from its engineer; it waits to be planned again, with the reason."""
     visit = locked(visit)
-    row = transitions.check(visit, "taken_back", by.role)
+    row = _allowed(visit, "taken_back", by)
     payload = {"reason": _needed(reason, "reason"), "lead": str(visit.lead_id)}
     visit.lead_id = visit.accepted_at = visit.departed_at = None
     return _take(visit, row, by=by, told=told, payload=payload)
@@ -113,14 +113,14 @@ def take_back(visit: Visit, reason: str, *, by: User, told: Told | None = None) 
 def accept(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """接受."""
     visit = locked(visit)
-    return _take(visit, transitions.check(visit, "accepted", by.role), by=by, told=told)
+    return _take(visit, _allowed(visit, "accepted", by), by=by, told=told)
 
 
 @operation
 def decline(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> Receipt:
     """拒绝: back to the dispatcher at once, with a reason."""
     visit = locked(visit)
-    row = transitions.check(visit, "declined", by.role)
+    row = _allowed(visit, "declined", by)
     payload = {"reason": _needed(reason, "reason"), "lead": str(visit.lead_id)}
     visit.lead_id = visit.accepted_at = None
     return _take(visit, row, by=by, told=told, payload=payload)
@@ -130,14 +130,14 @@ def decline(visit: Visit, reason: str, *, by: User, told: Told | None = None) ->
 def depart(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """出发."""
     visit = locked(visit)
-    return _take(visit, transitions.check(visit, "departed", by.role), by=by, told=told)
+    return _take(visit, _allowed(visit, "departed", by), by=by, told=told)
 
 
 @operation
 def arrive(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """到达: lateness against the window is a fact of this moment."""
     visit = locked(visit)
-    row = transitions.check(visit, "arrived", by.role)
+    row = _allowed(visit, "arrived", by)
     at = _moment(told)
     late = at - visit.window_end if visit.window_end and at > visit.window_end else timedelta()
     return _take(visit, row, by=by, told=told, payload={"late_s": int(late.total_seconds())})
@@ -147,14 +147,14 @@ def arrive(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
 def start(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """开始: the need is confirmed with the customer, the work clock runs."""
     visit = locked(visit)
-    return _take(visit, transitions.check(visit, "started", by.role), by=by, told=told)
+    return _take(visit, _allowed(visit, "started", by), by=by, told=told)
 
 
 @operation
 def pause(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> Receipt:
     """暂停: a break, waiting for the customer, or for a part."""
     visit = locked(visit)
-    row = transitions.check(visit, "paused", by.role)
+    row = _allowed(visit, "paused", by)
     if reason not in PAUSE_REASONS:
         raise Invalid(_("Please say why you pause."), fields={"reason": _("Choose one of the reasons.")})
     return _take(visit, row, by=by, told=told, payload={"reason": reason})
@@ -164,14 +164,14 @@ def pause(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> R
 def resume(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """继续."""
     visit = locked(visit)
-    return _take(visit, transitions.check(visit, "resumed", by.role), by=by, told=told)
+    return _take(visit, _allowed(visit, "resumed", by), by=by, told=told)
 
 
 @operation
 def cannot_complete(visit: Visit, cause: str, *, by: User, told: Told | None = None) -> Receipt:
     """无法完成: with the cause (未修复原因); a follow-up visit is drafted for the dispatcher."""
     visit = locked(visit)
-    row = transitions.check(visit, "cannot_complete", by.role)
+    row = _allowed(visit, "cannot_complete", by)
     cause = _needed(cause, "cause")
     receipt = _take(visit, row, by=by, told=told, payload={"cause": cause})
     draft(visit.ticket, by=by, parent=visit, note=cause)
@@ -183,7 +183,7 @@ def cannot_complete(visit: Visit, cause: str, *, by: User, told: Told | None = N
 def no_show(visit: Visit, note: str, *, by: User, told: Told | None = None) -> Receipt:
     """客户不在: the engineer came, the customer was not there."""
     visit = locked(visit)
-    row = transitions.check(visit, "no_show", by.role)
+    row = _allowed(visit, "no_show", by)
     receipt = _take(visit, row, by=by, told=told, payload={"note": note.strip()})
     draft(visit.ticket, by=by, parent=visit, note=_("The customer was not there."))
     _tell_store(visit, "visit_unfinished")
@@ -197,7 +197,7 @@ def step(
     visit: Visit, event: str, *, by: User, told: Told | None, at: datetime | None = None, **payload: Any
 ) -> Receipt:
     """One transition inside an operation of the service record: finished, reopened, completed, reviewed …"""
-    row = transitions.check(visit, event, by.role)
+    row = _allowed(visit, event, by)
     return _take(visit, row, by=by, told=told, payload=payload, at=at)
 
 
@@ -220,6 +220,17 @@ def note_event(visit: Visit, kind: str, *, by: User | None, told: Told | None = 
 
 
 # ---- below: how a step is taken ---------------------------------------------------------------------
+
+
+def _allowed(visit: Visit, event: str, by: User) -> transitions.Transition:
+    """The row for ``event``; an engineer's step is that of the engineer who makes the visit.
+
+    Asked once the visit is held: since the page read it, the office may have given it to somebody else (raises NotFound).
+    """
+    row = transitions.check(visit, event, by.role)
+    if row.roles == transitions.ENGINEER and visit.lead_id != by.id:
+        raise NotFound(_("This visit does not exist, or it is not yours to see."))
+    return row
 
 
 def _take(

@@ -171,3 +171,17 @@ def _status(visit: Visit) -> str:
     db.session.rollback()
     db.session.refresh(visit)
     return visit.status
+
+
+def test_an_engineer_takes_no_step_of_a_visit_that_was_given_to_a_colleague_meanwhile(
+    visit: Visit, engineer: User, colleague: User, dispatcher: User
+) -> None:
+    operations.plan(visit, at(colleague, clock.now() + timedelta(hours=1)), by=dispatcher)
+
+    for step in (operations.accept, lambda visit, by: operations.decline(visit, "太远", by=by)):
+        with pytest.raises(NotFound):
+            step(visit, by=engineer)
+
+    assert (visit.status, visit.lead_id) == ("scheduled", colleague.id)
+    operations.accept(visit, by=colleague)
+    assert visit.status == "accepted"
