@@ -117,7 +117,9 @@ def _pause(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
 
 def _draft(visit: Visit, by: User, _start: datetime, _cast: Cast) -> None:
     fault = _fault(visit.ticket)
-    begun = Filled(service_type="maintenance", content_text="已拆机检查,正在更换部件。", cause=fault.cause)
+    phone = visit.contact.mobile if visit.contact else ""
+    done = "已检查现场情况,正在处理。"
+    begun = Filled(service_type="maintenance", content_text=done, cause=fault.cause, contact_phone=phone)
     records.save(visit, begun, by=by)
 
 
