@@ -90,6 +90,9 @@ def init_app(app: Flask) -> None:
 def _begin() -> None:
     g.request_id = uuid7().hex
     g.started = time.perf_counter()
+    if request.mimetype == "application/x-www-form-urlencoded":
+        # Such a form is read at once, and MAX_FORM_MEMORY_SIZE alone limits only the fields of forms with files.
+        request.max_content_length = current_app.config["MAX_FORM_MEMORY_SIZE"]
 
 
 def check_origin() -> None:
