@@ -37,7 +37,7 @@ from fieldapp.records.queries import record_of
 from fieldapp.records.standing import standing_of
 from fieldapp.storage import blobs
 from fieldapp.visits import operations as visits
-from fieldapp.visits.models import Visit
+from fieldapp.visits.models import Visit, VisitEvent
 
 FILLING = ("arrived", "working", "paused")
 MOST_PHOTOS = 20
@@ -200,9 +200,11 @@ def remove_photo(visit: Visit, photo_id: UUID, *, by: User, told: Told | None = 
 def finish(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """The work is done: check F2–F6 and F9, freeze the content, and ask for signatures (raises Invalid)."""
     record = _draft(visit, by=by)
+    nobody_said_when = record.ended_at is None
     _default_times(record, told.at if told else clock.now())
     _check_complete(record)
-    visits.step(visit, "finished", by=by, told=told, at=record.ended_at, record=str(record.id))
+    facts = {"record": str(record.id), "ended_by_default": nobody_said_when}
+    visits.step(visit, "finished", by=by, told=told, at=record.ended_at, **facts)
     _freeze(record)
     return _receipt(record, status=visit.status)
 
@@ -215,6 +217,8 @@ def reopen(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     for role in ("customer", "engineer"):
         _void(record, role)
     record.frozen_at = record.content = record.content_hash = None
+    if _ended_by_default(visit):
+        record.ended_at = None  # the work goes on: its end is not the one that was put in for an empty field
     return _receipt(record, status=visit.status)
 
 
@@ -386,6 +390,12 @@ def _check_choices(filled: Filled) -> None:
 def _default_times(record: ServiceRecord, moment: datetime) -> None:
     record.started_at = record.started_at or record.visit.started_at
     record.ended_at = record.ended_at or moment
+
+
+def _ended_by_default(visit: Visit) -> bool:
+    finished = (VisitEvent.visit_id == visit.id) & (VisitEvent.type == "finished")
+    last = db.session.scalar(select(VisitEvent).where(finished).order_by(VisitEvent.seq.desc()).limit(1))
+    return last is not None and bool(last.payload.get("ended_by_default"))
 
 
 def _check_complete(record: ServiceRecord, *, backup: bool = True) -> None:

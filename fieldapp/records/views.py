@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from fieldapp.accounts import operations as accounts
 from fieldapp.accounts.handover import allowed
 from fieldapp.accounts.sessions import current as current_session
-from fieldapp.errors import FieldAppError, Invalid, NotAllowedNow, NotFound, wants_json
+from fieldapp.errors import FieldAppError, InProgress, Invalid, NotAllowedNow, NotFound, TryLater, wants_json
 from fieldapp.extensions import operation, settings
 from fieldapp.i18n import _, when
 from fieldapp.offline.answers import submitted, told_by_request
@@ -27,6 +27,8 @@ from fieldapp.visits.models import Visit
 from fieldapp.visits.queries import own_visit_or_404, visit_or_404
 
 blueprint = Blueprint("records", __name__)
+KEEPING_PAGE = (Invalid, InProgress, TryLater)  # after these the page comes back with what was typed
+KEEPING = (*KEEPING_PAGE, NotAllowedNow)
 PICTURES = {"full": "sha256", "print": "print_sha256", "thumb": "thumb_sha256"}
 
 
@@ -87,16 +89,16 @@ def finish(visit_id: UUID) -> AnyResponse:
         return _save_and_finish(visit, form, told)
 
     response = _or_form_again(visit, form, apply, then=url_for(".hand_over", visit_id=visit_id))
-    if response.status_code in (200, 303):
+    if response.status_code in (200, 303) and visit.status == "awaiting_sign":  # not when an old answer is replayed
         accounts.hand_over(current_session().id, visit_id)
     return response
 
 
 @operation
 def _save_and_finish(visit: Visit, form: forms.RecordForm, told: Told) -> Receipt:
-    """Both in one transaction. The draft's revision is not checked: this page holds what the engineer sees."""
+    """Both in one transaction; a page that is older than the draft is told so and keeps what was typed."""
     if "content_text" in request.form:
-        operations.save(visit, form.filled(), by=current_user)
+        operations.save(visit, form.filled(), by=current_user, told=told)
     return operations.finish(visit, by=current_user, told=told)
 
 
@@ -429,7 +431,7 @@ def _correction_page(
 def _or_form_again(visit: Visit, form: forms.RecordForm, apply: Callable[[Told], Receipt], *, then: str) -> AnyResponse:
     try:
         return submitted(apply, then=then)
-    except (Invalid, NotAllowedNow) as error:
+    except KEEPING as error:
         if wants_json():
             raise
         return make_response(_form_page(visit, record_of(visit), form, error), error.status)
@@ -439,7 +441,7 @@ def _or_page_again(apply: Callable[[Told], Receipt], page: Callable[[FieldAppErr
     """Apply and go on; when something typed is wrong, the same page with the sentence at its field."""
     try:
         return submitted(apply, then=then)
-    except Invalid as error:
+    except KEEPING_PAGE as error:
         if wants_json():
             raise
         return make_response(page(error), error.status)

@@ -80,8 +80,6 @@ def _best(browser: FlaskClient, path: str) -> float:
 @operation
 def _filled(size: int) -> dict[str, UUID]:
     """As many visits as ``size``, spread over engineers, customers and the last years; who and what to ask for."""
-    if db.engine.dialect.name == "sqlite":
-        db.session.execute(text("PRAGMA synchronous = OFF"))
     engineers = _engineers(max(2, size // PER_ENGINEER))
     places = _places(max(4, size // PER_CUSTOMER))
     rng = random.Random(1)

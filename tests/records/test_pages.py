@@ -369,3 +369,31 @@ def test_a_record_that_waits_for_signatures_leads_there(working: Visit, engineer
     answer = logged_in(engineer).get(f"/visits/{working.id}/record")
 
     assert answer.location == f"/visits/{working.id}/completion"
+
+
+def test_a_page_older_than_the_draft_does_not_replace_it_when_finishing(
+    working: Visit, engineer: User, logged_in: LogIn
+) -> None:
+    browser, base = logged_in(engineer), f"/visits/{working.id}"
+    json = {"Accept": "application/json"}
+    first = browser.post(f"{base}/record/draft", data={"content_text": "旧"}, headers=json).json["revision"]
+    browser.post(f"{base}/record/draft", data={"content_text": "新的内容", "revision": first}, headers=json)
+
+    page = browser.post(f"{base}/hand-over", data={"content_text": "旧的内容", "revision": first})
+
+    assert page.status_code == 409
+    assert "旧的内容" in page.text
+    assert record_of(working).content_text == "新的内容"
+
+
+def test_the_same_photos_sent_twice_by_a_plain_form_are_once(working: Visit, engineer: User, logged_in: LogIn) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (300, 200), "gray").save(picture, "PNG")
+    browser, url = logged_in(engineer), f"/visits/{working.id}/photos"
+
+    def sent() -> int:
+        body = {"kind": "before", "submission_id": str(working.id), "photos": (io.BytesIO(picture.getvalue()), "a.png")}
+        return browser.post(url, data=body, content_type=f"multipart/form-data; boundary={uuid7().hex}").status_code
+
+    assert (sent(), sent()) == (303, 303)
+    assert len(record_of(working).photos) == 1

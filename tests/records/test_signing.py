@@ -441,3 +441,27 @@ def test_a_visit_without_contact_place_or_device_is_recorded_as_well(working: Vi
     assert (said["visit"]["site"], said["visit"]["asset"], said["customer"]["contact"]) == (None, None, "")
     follow_up = db.session.scalar(select(Visit).where(Visit.parent_id == working.id))
     assert [item.text for item in open_items_for(follow_up)] == ["补登设备"]
+
+
+def test_going_back_to_work_forgets_an_end_that_nobody_said(working: Visit, engineer: User) -> None:
+    records.save(working, filled(), by=engineer)
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+    records.finish(working, by=engineer)
+    first_end = record_of(working).ended_at
+
+    records.reopen(working, by=engineer)
+    assert record_of(working).ended_at is None
+    records.finish(working, by=engineer)
+
+    assert record_of(working).ended_at > first_end
+
+
+def test_going_back_to_work_keeps_an_end_that_was_typed(working: Visit, engineer: User) -> None:
+    typed = clock.now()
+    records.save(working, filled(ended_at=typed), by=engineer)
+    records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
+    records.finish(working, by=engineer)
+
+    records.reopen(working, by=engineer)
+
+    assert record_of(working).ended_at == typed
