@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from fieldapp.config import ROOT
 
 START_WITHIN_S, STOP_WITHIN_S = 90, 40
+expect.set_options(timeout=20_000)  # two browsers and their servers share two cores
 
 
 @pytest.fixture(scope="session")
