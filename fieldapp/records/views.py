@@ -15,7 +15,7 @@ from fieldapp.accounts.handover import allowed
 from fieldapp.accounts.sessions import current as current_session
 from fieldapp.errors import FieldAppError, InProgress, Invalid, NotAllowedNow, NotFound, TryLater, wants_json
 from fieldapp.extensions import operation, settings
-from fieldapp.i18n import _, when
+from fieldapp.i18n import _, locale_name, when
 from fieldapp.offline.answers import submitted, told_by_request
 from fieldapp.offline.operations import Receipt, Told
 from fieldapp.records import content, forms, operations
@@ -473,6 +473,7 @@ def _picture(sha256: str, media_type: str) -> Response:
 
 
 def _evidence() -> dict[str, Any]:
-    """Where an upload came from; not where the signature was drawn, which may have been offline."""
+    """Where an upload came from (not where the signature was drawn, which may have been offline), and the language in
+    which the sentence above the signature was read."""
     agent = request.user_agent.string[:200]
-    return {"address_at_upload": request.remote_addr or "", "user_agent": agent}
+    return {"address_at_upload": request.remote_addr or "", "user_agent": agent, "language": locale_name()}

@@ -64,7 +64,7 @@ def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew
         prevention=said["prevention"],
         tools=said["tools"],
         parts=tuple(_part(part) for part in said["parts"]),
-        open_items=tuple(_open_item(item) for item in said["open_items"]),
+        open_items=tuple(_open_item(item, visit["engineer"]) for item in said["open_items"]),
         photos=tuple(_photo(photo) for photo in said["photos"]),
         correction=_correction(record, locale),
         clock_skew_minutes=int(skew_s / 60) if abs(skew_s) > SKEW_WORTH_SAYING_S else 0,
@@ -132,8 +132,15 @@ def _part(part: dict[str, Any]) -> paper.Part:
     return paper.Part(name=part["name"], serial=part["serial"], quantity=part["quantity"])
 
 
-def _open_item(item: dict[str, Any]) -> paper.OpenItem:
-    return paper.OpenItem(text=item["text"], cause=item["cause"], part=item["part"], due=_day(item["promised_by"]))
+def _open_item(item: dict[str, Any], engineer: str) -> paper.OpenItem:
+    promised = engineer if item["promised_by"] else ""
+    return paper.OpenItem(
+        text=item["text"],
+        cause=item["cause"],
+        part=item["part"],
+        promised_by=promised,
+        due=_day(item["promised_by"]),
+    )
 
 
 def _photo(photo: dict[str, Any]) -> paper.Photo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
+from fieldapp.i18n import LOCALES
 from fieldapp.outbox import Claim
 from fieldapp.reports import operations as reports
 from fieldapp.sync import push
@@ -21,7 +22,7 @@ def issue_report(claim: Claim) -> str | None:
 def issue_languages(claim: Claim) -> str | None:
     """The same report in the other languages, after the one that the customer waits for."""
     made = reports.issue_other_languages(UUID(claim.payload["record"]), edition=claim.payload["edition"])
-    return ", ".join(report.locale for report in made)
+    return ", ".join(LOCALES[report.locale] for report in made)
 
 
 HANDLERS: dict[str, Handler] = {
