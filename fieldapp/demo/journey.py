@@ -81,7 +81,7 @@ def _carry(steps: Steps, locale: str, out: Path) -> None:
     dispatcher, engineer = _person("dispatcher"), _person("engineer")
     with steps.step(f"plan it for {engineer.name}"):
         visit = visits.draft(ticket, by=dispatcher)
-        wanted = Plan(lead_id=engineer.id, window_start=_ago(75), override_reason="演示流程,与当日安排并行")
+        wanted = Plan(lead_id=engineer.id, window_start=_ago(75), override_reason="演示流程，与当日安排并行")
         visits.plan(visit, wanted, by=dispatcher)
     _travel(steps, visit, engineer)
     _fill(steps, visit, engineer)
@@ -108,11 +108,11 @@ def _fill(steps: Steps, visit: Visit, engineer: User) -> None:
         records.acknowledge_backup(visit, given, by=engineer, told=_told(engineer, 58))
     filled = Filled(
         service_type="maintenance",
-        content_text="检查设备运行日志,发现电源模块输出电压不稳;更换电源模块,重新紧固线缆,连续运行测试三十分钟正常。",
+        content_text="检查设备运行日志，发现电源模块输出电压不稳；更换电源模块，重新紧固线缆，连续运行测试三十分钟正常。",
         outcome="all_done",
-        cause="电源模块滤波电容老化,满载时输出跌落。",
-        solution="更换同型号电源模块,清理风道积灰。",
-        prevention="每季度清洁防尘网;机房温度保持在二十六摄氏度以下。",
+        cause="电源模块滤波电容老化，满载时输出跌落。",
+        solution="更换同型号电源模块，清理风道积灰。",
+        prevention="每季度清洁防尘网；机房温度保持在二十六摄氏度以下。",
         tools="万用表、防静电手环、十字螺丝刀",
         parts=(PartLine(name="电源模块 800W", serial="PSU800-23917", old_serial="PSU800-11802"),),
         contact_phone="13900000000",

@@ -88,10 +88,10 @@ def _customers(rng: random.Random) -> list[Customer]:
         customer.contacts = [_contact(rng, n, each) for each in range(2 if tier in ("vip", "key_account") else 1)]
         site = Site(id=uuid7(), name="本部", address=address, region=region)
         site.latitude_e6, site.longitude_e6 = latitude, longitude
-        site.access_notes = rng.choice(("", "北门登记,需带工牌", "地下停车场 B2,货梯上楼", "进车间须戴安全帽"))
+        site.access_notes = rng.choice(("", "北门登记，需带工牌", "地下停车场 B2,货梯上楼", "进车间须戴安全帽"))
         customer.sites = [site]
-        customer.special_needs = "医疗场景,须二十四小时响应" if "医院" in name or "口腔" in name else ""
-        customer.blackout = "每月二十五日至月底结账,不可停机" if "会计" in name or "光电" in name else ""
+        customer.special_needs = "医疗场景，须二十四小时响应" if "医院" in name or "口腔" in name else ""
+        customer.blackout = "每月二十五日至月底结账，不可停机" if "会计" in name or "光电" in name else ""
         made.append(customer)
     db.session.add_all(made)
     return made

@@ -78,9 +78,9 @@ def play(cast: Cast, tickets: list[Ticket]) -> None:
 
 def _bring_to(visit: Visit, state: str, start: datetime, engineer: User, cast: Cast) -> None:
     if state == "canceled":
-        visits.cancel(visit, "客户停产检修,改到下周", by=cast.dispatcher)
+        visits.cancel(visit, "客户停产检修，改到下周", by=cast.dispatcher)
     elif state == "declined":
-        visits.decline(visit, "该客户需要网络认证工程师,建议改派李婷", by=engineer)
+        visits.decline(visit, "该客户需要网络认证工程师，建议改派李婷", by=engineer)
     else:
         for step in _PATHS[state]:
             step(visit, engineer, start, cast)
@@ -118,7 +118,7 @@ def _pause(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
 def _draft(visit: Visit, by: User, _start: datetime, _cast: Cast) -> None:
     fault = _fault(visit.ticket)
     phone = visit.contact.mobile if visit.contact else ""
-    done = "已检查现场情况,正在处理。"
+    done = "已检查现场情况，正在处理。"
     begun = Filled(service_type="maintenance", content_text=done, cause=fault.cause, contact_phone=phone)
     records.save(visit, begun, by=by)
 
@@ -158,12 +158,12 @@ def _review(visit: Visit, _by: User, _start: datetime, cast: Cast) -> None:
 
 
 def _give_up(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
-    cause = "机房停电检修,无法开机,须等客户恢复供电"
+    cause = "机房停电检修，无法开机，须等客户恢复供电"
     visits.cannot_complete(visit, cause, by=by, told=_at(by, start + timedelta(minutes=40)))
 
 
 def _nobody(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
-    visits.no_show(visit, "门卫称联系人外出,电话未接", by=by, told=_at(by, start + timedelta(minutes=35)))
+    visits.no_show(visit, "门卫称联系人外出，电话未接", by=by, told=_at(by, start + timedelta(minutes=35)))
 
 
 Step = Callable[[Visit, User, datetime, Cast], None]
