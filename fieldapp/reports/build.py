@@ -33,7 +33,7 @@ CHANGED = {
 def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew_s: int = 0) -> paper.ReportDocument:
     """Everything the report says, in one language. ``skew_s``: largest clock difference of the phone in seconds."""
     said = record.frozen_content
-    visit, signed_code = said["visit"], record.short_code
+    visit = said["visit"]
     return paper.ReportDocument(
         company=said["company"],
         number=record.printed_number,
@@ -41,9 +41,7 @@ def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew
         locale=locale,
         timezone=said["timezone"],
         issued_at=issued_at,
-        customer=paper.Customer(
-            name=said["customer"]["name"], contact=said["customer"]["contact"], phone=said["customer"]["phone"]
-        ),
+        customer=_customer(said["customer"]),
         times=_times(said),
         service_kind=said["service_type"],
         service_content=said["content"],
@@ -70,7 +68,7 @@ def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew
         clock_skew_minutes=int(skew_s / 60) if abs(skew_s) > SKEW_WORTH_SAYING_S else 0,
         record_json=(record.content or "{}").encode(),
         content_hash=record.content_hash or "",
-        short_code=signed_code,
+        short_code=record.short_code,
         verify_url=f"{settings.base_url}/verify/{record.content_hash}",
     )
 
@@ -78,6 +76,10 @@ def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew
 def largest_skew(events: list[VisitEvent]) -> int:
     """The largest difference between the phone's clock and ours in these events, in seconds, with its sign."""
     return max((event.skew_s for event in events if event.skew_s is not None), key=abs, default=0)
+
+
+def _customer(customer: dict[str, Any]) -> paper.Customer:
+    return paper.Customer(name=customer["name"], contact=customer["contact"], phone=customer["phone"])
 
 
 def _times(said: dict[str, Any]) -> paper.Times:
