@@ -47,6 +47,7 @@ class ServiceRecord(Keyed, Base):
     number: Mapped[str] = mapped_column(String(30))
     revision: Mapped[int] = mapped_column(default=1)
     draft_revision: Mapped[int] = mapped_column(default=1)
+    draft_device: Mapped[str | None] = mapped_column(String(64))  # the phone that wrote the draft last
     corrects_id: Mapped[UUID | None] = mapped_column(ForeignKey("service_record.id"))
     correction_reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
@@ -169,7 +170,11 @@ class OpenItem(Keyed, Base):
 
 
 class Photo(Keyed, Base):
-    """A picture as it was re-encoded at upload: full (≤ 1600 px), print size and thumbnail, each by its hash."""
+    """A picture as it was re-encoded at upload: full (≤ 1600 px), print size and thumbnail, each by its hash.
+
+    A phone names its photos in the record and uploads them afterwards: until then only ``source_sha256``, the hash of
+    the phone's own bytes, is known, and ``arrived_at`` is None.
+    """
 
     __tablename__ = "photo"
     __table_args__ = (UniqueConstraint("record_id", "sha256"),)
@@ -177,17 +182,39 @@ class Photo(Keyed, Base):
     record_id: Mapped[UUID] = mapped_column(ForeignKey("service_record.id"))
     kind: Mapped[str] = mapped_column(String(10))
     caption: Mapped[str] = mapped_column(String(200), default="")
-    sha256: Mapped[str] = mapped_column(String(64))
-    print_sha256: Mapped[str] = mapped_column(String(64))
-    thumb_sha256: Mapped[str] = mapped_column(String(64))
+    source_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    print_sha256: Mapped[str | None] = mapped_column(String(64))
+    thumb_sha256: Mapped[str | None] = mapped_column(String(64))
     size: Mapped[int]
-    width: Mapped[int]
-    height: Mapped[int]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
     taken_at: Mapped[datetime]
+    arrived_at: Mapped[datetime | None] = mapped_column(default=clock.now)
     uploaded_by_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"))
     removed_at: Mapped[datetime | None]
 
     record: Mapped[ServiceRecord] = relationship(back_populates="photos")
+
+
+class PhotoUpload(Keyed, Base):
+    """The bytes of a phone's photo on their way here: ``received`` of ``length`` bytes lie in the uploads folder.
+
+    Named by the hash of the whole (``sha256``), so a part that was cut goes on where it stopped, and a second time is
+    the first. ``finished_at``: all bytes came and their hash is the name; ``blob_sha256`` is then the stored picture.
+    """
+
+    __tablename__ = "photo_upload"
+    __table_args__ = (UniqueConstraint("user_id", "sha256"),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"))
+    sha256: Mapped[str] = mapped_column(String(64))
+    length: Mapped[int]
+    received: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[datetime] = mapped_column(default=clock.now)
+    touched_at: Mapped[datetime] = mapped_column(default=clock.now)
+    finished_at: Mapped[datetime | None]
+    blob_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class Signature(Keyed, Base):
