@@ -29,6 +29,7 @@ from fieldapp.visits.queries import own_visit_or_404, visit_or_404
 blueprint = Blueprint("records", __name__)
 KEEPING_PAGE = (Invalid, InProgress, TryLater)  # after these the page comes back with what was typed
 KEEPING = (*KEEPING_PAGE, NotAllowedNow)
+AHEAD = ("scheduled", "accepted", "traveling")  # the phone takes the form along
 PICTURES = {"full": "sha256", "print": "print_sha256", "thumb": "thumb_sha256"}
 
 
@@ -40,18 +41,29 @@ PICTURES = {"full": "sha256", "print": "print_sha256", "thumb": "thumb_sha256"}
 def edit(visit_id: UUID) -> AnyResponse | str:
     """The form while it can be filled, the signatures while they are missing, afterwards what was signed.
 
-    The office reads a draft, and everybody one whose visit ended without it.
+    The form is there before the arrival, too: a phone takes it along to where there is no signal, and saves it when the
+    arrival has reached the office. The office reads a draft, and everybody one whose visit ended without it.
     """
     visit = visit_or_404(visit_id, current_user)
     record = record_of(visit)
     if record is not None and record.frozen and current_user.is_engineer and not record.signed:
         return redirect(url_for(".completion", visit_id=visit_id), 303)
-    if not current_user.is_engineer or visit.status not in operations.FILLING:
+    if not _fills(visit, record):
         if record is None:
             raise NotAllowedNow(_("The record can be filled in from arrival on."))
         return _shown(visit, record)
     form = forms.of_record(record) if record else forms.blank(visit)
     return _form_page(visit, record, form)
+
+
+def _fills(visit: Visit, record: ServiceRecord | None) -> bool:
+    """Whether this person gets the form: the visit's engineer, while nothing is signed and the visit is not over.
+
+    A cancelled visit counts: work that was done meanwhile waits on the phone, and is sent from this page.
+    """
+    if visit.lead_id != current_user.id or (record is not None and record.frozen):
+        return False
+    return visit.status in (*AHEAD, *operations.FILLING, "canceled")
 
 
 @blueprint.post("/visits/<uuid:visit_id>/record")
