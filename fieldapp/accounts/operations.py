@@ -261,7 +261,7 @@ def change_pin(user_id: UUID, password: str, pin: str, *, address: str) -> None:
     passwords.check_pin(pin)
     claim = _claim_by_key(user_id, address)
     _prove(claim, password, _("This is not your present password."), field="password_for_pin")
-    _set_pin(claim, passwords.hashed(pin))
+    _set_pin(claim, passwords.hashed(pin), passwords.phone_check(pin))
 
 
 @operation
@@ -286,10 +286,10 @@ def _set_password(user_id: UUID, hashed: str, *, user_agent: str, address: str) 
 
 
 @operation
-def _set_pin(claim: Claim, hashed: str) -> None:
+def _set_pin(claim: Claim, hashed: str, phone_check: str) -> None:
     throttle.forgive(claim.attempt, claim.counted)
     user = db.session.get_one(User, claim.user_id)
-    user.pin_hash = hashed
+    user.pin_hash, user.pin_check = hashed, phone_check
     audit.record("pin.changed", "user", user.id, by=user.id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from flask import Blueprint, current_app, flash, g, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, flash, g, jsonify, make_response, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask_login import current_user
 from werkzeug.exceptions import HTTPException
@@ -130,11 +130,13 @@ def taking_back() -> Response:
 @requires(*EVERYONE)
 @handover.allowed
 def take_back() -> Response:
-    """The engineer has the phone again: on to the visit, or to ``next``."""
+    """The engineer has the phone again: on to the visit, or to ``next``. A page that asks by itself gets JSON."""
     try:
         visit_id = operations.take_back(sessions.current().id, request.form.get("pin", ""))
     except (Invalid, TryLater) as error:
         return _again(error, _taking_back_page(error))
+    if wants_json():
+        return jsonify(taken_back=True)
     onward = _own_page(request.form.get("next", ""))
     return redirect(onward or (f"/visits/{visit_id}" if visit_id else "/"), 303)
 

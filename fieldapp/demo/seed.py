@@ -23,6 +23,7 @@ from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.operations import take_in
 
 PASSWORD = "demo"  # noqa: S105 - everybody may know it: demo mode only
+PIN = "5937"  # of the engineers, to take the phone back from a customer
 SEED = 20261121
 ASSETS = 80
 WITH_REPORT = 6
@@ -62,7 +63,7 @@ def load_if_empty() -> bool:
 
 
 def _people() -> dict[str, User]:
-    kept = passwords.hashed(PASSWORD)
+    kept, pin, check = passwords.hashed(PASSWORD), passwords.hashed(PIN), passwords.phone_check(PIN)
     people = {
         username: User(
             id=uuid7(),
@@ -72,6 +73,8 @@ def _people() -> dict[str, User]:
             phone=phone,
             department="客户服务部",
             password_hash=kept,
+            pin_hash=pin if role == "engineer" else None,
+            pin_check=check if role == "engineer" else None,
         )
         for username, name, role, phone, _region in PEOPLE
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -145,6 +147,15 @@ def test_a_pin_is_set_with_the_password(logged_in: LogIn, wang: User, audited: C
     assert passwords.matches(wang.pin_hash, "8265")
     assert wang.pin_hash.startswith("$argon2id$")
     assert audited() == ["pin.changed"]
+
+
+def test_the_owners_phone_can_check_a_pin_without_signal(logged_in: LogIn, wang: User) -> None:
+    logged_in(wang).post("/account/pin", data={"pin": "8265", "password_for_pin": PASSWORD})
+
+    kind, iterations, salt, digest = wang.pin_check.split("$")
+    same = hashlib.pbkdf2_hmac("sha256", b"8265", base64.b64decode(salt), int(iterations))
+    assert (kind, iterations) == ("pbkdf2-sha256", "210000")
+    assert base64.b64decode(digest) == same
 
 
 @pytest.mark.parametrize(

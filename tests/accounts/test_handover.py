@@ -116,6 +116,17 @@ def test_the_engineer_takes_it_back_by_pin_or_password(
     assert audited() == ["session.handed_over", "session.taken_back"]
 
 
+def test_a_page_that_asks_by_itself_is_told_so(handed: FlaskClient) -> None:
+    json = {"Accept": "application/json"}
+
+    wrong = handed.post("/taking-back", data={"pin": "0000"}, headers=json)
+    right = handed.post("/taking-back", data={"pin": PASSWORD}, headers=json)
+
+    assert (wrong.status_code, wrong.json["error"]) == (422, "wrong_secret")
+    assert (right.status_code, right.json) == (200, {"taken_back": True})
+    assert handed.get("/whoami").status_code == 200
+
+
 def test_without_a_pin_the_password_is_asked(handed: FlaskClient, wang: User) -> None:
     assert "PIN</label>" in handed.get("/taking-back").text.replace(' <span class="needed">required</span>', "")
 
