@@ -15,7 +15,8 @@ from fieldapp import clock, crashpoints
 from fieldapp.errors import Invalid, wants_json
 from fieldapp.extensions import uuid7
 from fieldapp.i18n import _
-from fieldapp.offline.operations import Receipt, Told, once
+from fieldapp.offline.operations import Receipt, Told, once_or_filed
+from fieldapp.offline.times import MOST_SECONDS as MOST
 
 
 def init_app(app: Flask) -> None:
@@ -24,9 +25,12 @@ def init_app(app: Flask) -> None:
 
 
 def submitted(apply: Callable[[Told], Receipt], *, then: str) -> Response:
-    """Apply this request once and answer: the receipt as JSON, or for a page 303 to ``then``."""
+    """Apply this request once and answer: the receipt as JSON, or for a page 303 to ``then``.
+
+    ``apply`` finds the visit itself: what a phone's queue sends and it refuses is filed, and answered with a receipt.
+    """
     told = told_by_request()
-    receipt, replayed = once(told, lambda: apply(told))
+    receipt, replayed = once_or_filed(told, lambda: apply(told))
     crashpoints.reach("before_answer")
     if not wants_json():
         return redirect(then, 303)
@@ -48,7 +52,22 @@ def told_by_request() -> Told:
         device=_header_or_field("X-Device", "device", 64),
         sequence=_number("X-Sequence"),
         base_revision=_number("X-Base-Revision") or _form_number("revision"),
+        queued=is_queued(),
+        form_version=_header_or_field("X-Form-Version", "form_version", 10),
+        zone=_header_or_field("X-Time-Zone", "zone", 64),
+        waiting=_number("X-Waiting"),
+        oldest_at=_moment("X-Oldest", "oldest_at"),
+        agent=request.user_agent.string,
+        visit_id=(request.view_args or {}).get("visit_id"),
+        body=body,
+        content_type=request.headers.get("Content-Type", ""),
     )
+
+
+def is_queued() -> bool:
+    """Whether an engineer's phone sends this from its queue: it will ask until it has a receipt."""
+    numbered = request.headers.get("X-Device") and _number("X-Sequence") is not None
+    return bool(numbered) and wants_json() and current_user.is_engineer
 
 
 def _keep_body() -> None:
@@ -90,10 +109,13 @@ def _header_or_field(header: str, field: str, most: int) -> str | None:
 
 
 def _number(header: str) -> int | None:
-    text = request.headers.get(header, "")
-    return int(text) if text.isdecimal() and len(text) < 16 else None
+    return _whole(request.headers.get(header, ""))
 
 
 def _form_number(field: str) -> int | None:
-    text = request.form.get(field, "")
-    return int(text) if text.isdecimal() and len(text) < 16 else None
+    return _whole(request.form.get(field, ""))
+
+
+def _whole(text: str) -> int | None:
+    """A whole number that a column holds; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 11 and int(text) <= MOST else None

@@ -2,33 +2,56 @@
 
 In one transaction: the submission's row, whatever it does, and the receipt. So either all of it happened or none,
 and whoever asks again with the same id and body is told what happened the first time.
+
+What a phone's queue sends is never refused to the engineer it belongs to (ADR 14): what cannot be applied is filed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+from sqlalchemy import case as whichever
+from sqlalchemy import column, exists, select, table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.types import Uuid
 
 from fieldapp import audit, clock, crashpoints
-from fieldapp.errors import InProgress, KeyReused
-from fieldapp.extensions import contended, db, operation
+from fieldapp.errors import FieldAppError, InProgress, Invalid, KeyReused, NotAllowedNow, NotFound
+from fieldapp.extensions import contended, db, locked, operation, serialize, uuid7
 from fieldapp.i18n import _
-from fieldapp.offline.models import Submission
+from fieldapp.offline import times, versions
+from fieldapp.offline.models import CASE_KINDS, OUTCOMES, Case, Device, ServerIdentity, Submission
+from fieldapp.storage import blobs
+
+if TYPE_CHECKING:
+    from fieldapp.accounts.models import User
 
 Receipt = dict[str, Any]
+# With these outcomes the body is kept as it came: a person may have to look at what was really sent.
+KEPT = ("merged", "conflict", "quarantined")
+
+
+class NoLongerYours(NotFound):
+    """A visit that was this person's: their page says that it does not exist, their queue's word is filed."""
+
+
+# What the office can do nothing with at once, although it understands it: filed when a queue sent it.
+FILED = (NotAllowedNow, Invalid, NoLongerYours)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What came with a submission beside its fields. ``at`` is the phone's time when it gave one, else ours.
+    """What came with a submission beside its fields. ``at``: when it happened, as far as it can be known.
 
     ``device_at``: the phone's clock when it happened; ``sent_at``: the same clock when it was sent. Only the second
     can be compared with ours: work done offline arrives hours later without any clock being wrong.
+    ``queued``: an engineer's phone sent it from its queue, and asks for a receipt whatever becomes of it.
+    ``waiting``: how many items wait on that phone, this one among them. ``visit_id``: the visit in the address.
     """
 
     submission_id: UUID
@@ -41,20 +64,34 @@ class Told:
     device: str | None = None
     sequence: int | None = None
     base_revision: int | None = None
+    queued: bool = False
+    form_version: str | None = None
+    zone: str | None = None
+    waiting: int | None = None
+    oldest_at: datetime | None = None
+    agent: str = ""
+    visit_id: UUID | None = None
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = ""
 
     @property
     def at(self) -> datetime:
-        return self.device_at or self.received_at
+        """The phone's time when it gave one that can be, corrected when its clock was measured to be wrong; else ours."""
+        return times.happened_at(self.device_at, self.skew_s, self.received_at)
 
     @property
     def skew_s(self) -> int | None:
         """Seconds that the phone's clock is ahead (+) or behind (−) of ours; None when it did not say."""
-        return None if self.sent_at is None else int((self.sent_at - self.received_at).total_seconds())
+        return times.skew_between(self.sent_at, self.received_at)
+
+
+# ---- once -------------------------------------------------------------------------------------------
 
 
 def once(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
     """Run ``apply`` once for this submission: ``(receipt, replayed)``.
 
+    ``apply`` may say in its receipt what became of it: ``{"outcome": "noted", "sentence": "…"}``; else it was applied.
     Raises KeyReused when the id came with another body or from another person, InProgress when the same
     submission is being applied elsewhere at this moment.
     """
@@ -75,6 +112,49 @@ def once(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
     return receipt, replayed
 
 
+def once_or_filed(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
+    """As ``once``; what a queue sent and ``apply`` refuses is filed in a transaction of its own, and has its receipt.
+
+    The row is then a Submission with the outcome ``quarantined``, the sentence as its reason and the body as it came,
+    and a case of that kind waits for the office.
+    """
+    try:
+        _check_version(told)
+        return once(told, apply)
+    except FILED as error:
+        if not told.queued:
+            raise
+        return once(told, _filing(told, error))
+
+
+def _check_version(told: Told) -> None:
+    if told.queued and not versions.understood(told.form_version, told.received_at):
+        sentence = _(
+            "This was filled in with a version of the app that is no longer understood. The office looks at it."
+        )
+        raise Invalid(sentence, code="form_version")
+
+
+def _filing(told: Told, error: FieldAppError) -> Callable[[], Receipt]:
+    def file() -> Receipt:
+        sentence, fields = error.sentence, error.fields
+        open_case(
+            "quarantine",
+            unique_for=f"quarantine:{told.submission_id}",
+            visit_id=told.visit_id,
+            submission_id=told.submission_id,
+            user_id=told.user_id,
+            path=told.path,
+            code=error.code,
+            sentence=sentence,
+            fields=fields,
+        )
+        audit.record("submission.quarantined", "submission", told.submission_id, by=told.user_id, code=error.code)
+        return {"outcome": "quarantined", "sentence": sentence, "fields": fields}
+
+    return file
+
+
 @operation
 def _first_time(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
     if (row := db.session.get(Submission, told.submission_id)) is not None:
@@ -88,6 +168,7 @@ def _first_time(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool
         body_sha256=told.body_sha256,
         device_at=told.device_at,
         received_at=told.received_at,
+        form_version=told.form_version,
     )
     db.session.add(row)
     db.session.flush()
@@ -96,11 +177,22 @@ def _first_time(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool
         "body_sha256": told.body_sha256,
         "received_at": told.received_at.isoformat(),
         "outcome": "applied",
+        "sentence": "",
         **apply(),
     }
-    row.receipt = receipt
+    _keep(row, told, receipt)
+    if told.queued:
+        _seen_by_queue(told)
     crashpoints.reach("before_commit")
-    return receipt, False
+    return {**receipt, **_whose()}, False
+
+
+def _keep(row: Submission, told: Told, receipt: Receipt) -> None:
+    if receipt["outcome"] not in OUTCOMES:
+        raise ValueError(f"no outcome: {receipt['outcome']}")
+    row.receipt, row.outcome, row.reason = receipt, receipt["outcome"], receipt["sentence"]
+    if row.outcome in KEPT:
+        row.kept_sha256, row.content_type = blobs.put(told.body), told.content_type[:120]
 
 
 def _stored(told: Told) -> Receipt | None:
@@ -115,7 +207,13 @@ def _stored(told: Told) -> Receipt | None:
 def _receipt_of(row: Submission, told: Told) -> Receipt:
     if (row.user_id, row.path, row.body_sha256) != (told.user_id, told.path, told.body_sha256):
         raise KeyReused(_("This was already sent with other content; what came first stays."))
-    return row.receipt or {}
+    return {**(row.receipt or {}), **_whose()}
+
+
+def _whose() -> Receipt:
+    """Who gives the receipt. The epoch is today's, also for an old receipt: it says that this server has it now."""
+    server, epoch = identity()
+    return {"server": str(server), "epoch": epoch}
 
 
 @operation
@@ -133,3 +231,119 @@ def new_told(user_id: UUID, path: str, *, submission_id: UUID, body_sha256: str 
         received_at=clock.now(),
         **more,
     )
+
+
+# ---- phones -----------------------------------------------------------------------------------------
+
+
+@operation
+def contact(user_id: UUID, device: str, **said: Any) -> None:
+    """A phone reports: columns of Device, as far as it said them. What it did not say stays as it was."""
+    _seen(user_id, device, clock.now(), said)
+
+
+def _seen_by_queue(told: Told) -> None:
+    """What an item of the queue tells about its phone, in the transaction of the item itself."""
+    said: dict[str, Any] = {"agent": told.agent[:200], "last_sequence": told.sequence}
+    if told.skew_s is not None:
+        said["skew_s"] = told.skew_s
+    if told.waiting is not None:
+        said["waiting"] = max(0, told.waiting - 1)  # this one has arrived
+        said["oldest_waiting_at"] = told.oldest_at if said["waiting"] else None
+    _seen(told.user_id, told.device or "", told.received_at, said)
+
+
+def _seen(user_id: UUID, device: str, at: datetime, said: dict[str, Any]) -> None:
+    """One statement, so that two first words of a new phone do not get into each other's way."""
+    insert = postgresql.insert if db.session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    new = {"waiting": 0, "attention": 0, "agent": "", "build": "", "first_seen_at": at, **said}
+    statement = insert(Device).values(id=uuid7(), user_id=user_id, device=device, seen_at=at, **new)
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in (*said, "seen_at")}
+    if "last_sequence" in said:
+        said_now = statement.excluded.last_sequence
+        changed["last_sequence"] = whichever((Device.last_sequence > said_now, Device.last_sequence), else_=said_now)
+    db.session.execute(statement.on_conflict_do_update(index_elements=["user_id", "device"], set_=changed))
+
+
+# ---- cases: what a person of the office has to look at ----------------------------------------------
+
+
+@operation
+def open_case(
+    kind: str,
+    *,
+    unique_for: str,
+    visit_id: UUID | None = None,
+    submission_id: UUID | None = None,
+    user_id: UUID | None = None,
+    **facts: Any,
+) -> Case:
+    """Ask a person of the office to look. The same ``unique_for`` is the same case, also when it is settled already.
+
+    ``facts`` are what the page shows: JSON values.
+    """
+    if kind not in CASE_KINDS:
+        raise ValueError(f"no kind of case: {kind}")
+    serialize(f"case:{unique_for}")
+    found = db.session.scalar(select(Case).where(Case.unique_for == unique_for))
+    if found is not None:
+        return found
+    opened = Case(
+        kind=kind,
+        unique_for=unique_for,
+        visit_id=_if_there("visit", visit_id),
+        submission_id=_if_there("submission", submission_id),
+        user_id=user_id,
+        facts=facts,
+        created_at=clock.now(),
+    )
+    db.session.add(opened)
+    db.session.flush()
+    audit.record("case.opened", "case", opened.id, by=user_id, kind=kind)
+    return opened
+
+
+@operation
+def settle_case(case: Case, *, by: User, decision: str) -> Case:
+    """A person of the office has looked; how it was decided stays with the case (raises Invalid, NotAllowedNow)."""
+    case = locked(case)
+    if case.settled_at is not None:
+        raise NotAllowedNow(_("This was settled already."))
+    if not decision.strip():
+        sentence = _("Please write what was decided.")
+        raise Invalid(sentence, fields={"decision": sentence})
+    case.settled_at, case.settled_by_id, case.decision = clock.now(), by.id, decision.strip()
+    audit.record("case.settled", "case", case.id, by=by.id, kind=case.kind)
+    return case
+
+
+def _if_there(name: str, key: UUID | None) -> UUID | None:
+    """The key, when that table has it: an address may name a visit that never was."""
+    if key is None:
+        return None
+    row = table(name, column("id", Uuid()))
+    return key if db.session.scalar(select(exists().where(row.c.id == key))) else None
+
+
+# ---- which installation this is ---------------------------------------------------------------------
+
+
+class Identity(NamedTuple):
+    """Which installation answers, and how often it was restored from a backup."""
+
+    server: UUID
+    epoch: int
+
+
+def identity() -> Identity:
+    row = db.session.execute(select(ServerIdentity.server, ServerIdentity.epoch)).one()
+    return Identity(row.server, row.epoch)
+
+
+@operation
+def bump_epoch() -> int:
+    """After a restore: the new epoch tells every phone to send again what it had sent since the last backup."""
+    row = db.session.scalars(select(ServerIdentity).with_for_update()).one()
+    row.epoch += 1
+    audit.record("server.restored", "server", row.server, by=None, epoch=row.epoch)
+    return row.epoch
