@@ -8,6 +8,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Protocol, cast
+from uuid import UUID
 
 from flask import Flask, current_app
 from werkzeug.local import LocalProxy
@@ -87,12 +88,59 @@ class FolderBlobs:
         _flush_folder(self.folder)
 
 
+class Staging:
+    """Bytes that are still coming, a file for each upload: kept part by part, each on the disk before it counts.
+
+    Whoever writes holds the upload's row, so that two writers never meet in one file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def size(self, name: str) -> int:
+        """How many bytes lie there; 0 when nothing does."""
+        try:
+            return self._path(name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def write(self, name: str, content: bytes, *, at: int) -> None:
+        """Put ``content`` behind the first ``at`` bytes; what lay behind them (a part whose writing was cut) goes."""
+        path = self._path(name)
+        new = not path.exists()
+        with path.open("wb" if new else "r+b") as file:
+            file.truncate(at)
+            file.seek(at)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            _flush_folder(self.folder)
+
+    def read(self, name: str) -> bytes | None:
+        """All that came so far; None when nothing lies there."""
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def drop(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / str(UUID(name))
+
+
 def init_app(app: Flask) -> None:
-    """The blobs of this installation: a folder in the data folder."""
-    app.extensions["blobs"] = FolderBlobs(app.extensions["settings"].data_path / "blobs")
+    """The blobs of this installation, and what is still coming: two folders in the data folder."""
+    data = app.extensions["settings"].data_path
+    app.extensions["blobs"] = FolderBlobs(data / "blobs")
+    app.extensions["staging"] = Staging(data / "uploads")
 
 
 blobs = cast(Blobs, LocalProxy(lambda: current_app.extensions["blobs"]))
+staging = cast(Staging, LocalProxy(lambda: current_app.extensions["staging"]))
 
 
 def _holds(path: Path, content: bytes) -> bool:

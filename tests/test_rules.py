@@ -68,6 +68,9 @@ def test_what_is_open_to_everybody_is_known(world: World) -> None:
         "health.live",
         "health.ready",
         "reports.verify",
+        "shell.manifest",
+        "shell.offline",
+        "shell.service_worker",
     }
 
 
@@ -144,7 +147,8 @@ def test_a_write_with_our_own_origin_gets_in(world: World) -> None:
 def test_no_other_method_writes(world: World) -> None:
     methods = {method for rule in world.app.url_map.iter_rules() for method in rule.methods or ()}
 
-    assert methods == {"GET", "HEAD", "OPTIONS", "POST"}
+    assert methods == {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
+    assert [rule.endpoint for rule in world.rules("PUT")] == ["records.upload"]
 
 
 def bare(world: World, name: str | None, url: str, headers: dict[str, str | None], **form: str) -> TestResponse:

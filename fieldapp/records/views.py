@@ -17,12 +17,12 @@ from fieldapp.errors import FieldAppError, InProgress, Invalid, NotAllowedNow, N
 from fieldapp.extensions import operation, settings
 from fieldapp.i18n import _, locale_name, when
 from fieldapp.offline.answers import submitted, told_by_request
-from fieldapp.offline.operations import Receipt, Told
-from fieldapp.records import content, forms, operations
+from fieldapp.offline.operations import Receipt, Told, identity
+from fieldapp.records import content, forms, operations, uploads
 from fieldapp.records.models import Photo, ServiceRecord
 from fieldapp.records.queries import open_items_for, photo_or_404, record_of
 from fieldapp.security import EVERYONE, requires
-from fieldapp.storage import blobs
+from fieldapp.storage import SHA256, blobs
 from fieldapp.visits.models import Visit
 from fieldapp.visits.queries import own_visit_or_404, visit_or_404
 
@@ -195,6 +195,34 @@ def photo(photo_id: UUID, size: str) -> Response:
     if size not in PICTURES:
         raise NotFound(_("This photo does not exist, or it is not yours to see."))
     return _picture(getattr(photo_or_404(photo_id, current_user), PICTURES[size]), "image/jpeg")
+
+
+@blueprint.route("/photos/<sha256>", methods=["HEAD"])
+@requires("engineer")
+@allowed
+def upload_state(sha256: str) -> Response:
+    """How much of a photo of this person's phone is here: ``Upload-Offset``, and whether that is all."""
+    here = uploads.progress(_name_of_photo(sha256), by=current_user)
+    response = make_response("")
+    response.headers["Upload-Offset"] = str(here.offset)
+    response.headers["Upload-Complete"] = "?1" if here.complete else "?0"
+    return response
+
+
+@blueprint.put("/photos/<sha256>")
+@requires("engineer")
+@allowed
+def upload(sha256: str) -> Response:
+    """One range of a photo (``Upload-Length``, ``Upload-Offset``); 409 says where it should begin."""
+    name, length, offset = _name_of_photo(sha256), _whole_number("Upload-Length"), _whole_number("Upload-Offset")
+    content = request.get_data(cache=False)
+    try:
+        here = uploads.receive(name, length=length, offset=offset, content=content, by=current_user)
+    except uploads.WrongOffset as error:
+        return make_response(jsonify(error=error.code, message=error.sentence, offset=error.offset), error.status)
+    server, _epoch = identity()
+    progress = {"offset": here.offset, "length": here.length, "complete": here.complete}
+    return make_response(jsonify(sha256=name, server=str(server), **progress), 200)
 
 
 @blueprint.get("/visits/<uuid:visit_id>/signatures/<role>.png")
@@ -482,6 +510,19 @@ def _picture(sha256: str, media_type: str) -> Response:
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
     return response
+
+
+def _name_of_photo(sha256: str) -> str:
+    if not SHA256.fullmatch(sha256):
+        raise NotFound(_("This photo does not exist, or it is not yours to see."))
+    return sha256
+
+
+def _whole_number(header: str) -> int:
+    text = request.headers.get(header, "")
+    if not text.isascii() or not text.isdecimal() or len(text) > 12:
+        raise Invalid(_("The header %(name)s must be a whole number.", name=header))
+    return int(text)
 
 
 def _evidence() -> dict[str, Any]:
