@@ -76,6 +76,10 @@ _HAPPENED = {
     "reviewed": (lazy("Reviewed"), "good"),  # L10n: 已审核
     "backup_acknowledged": (lazy("Backup reminder answered"), "neutral"),  # L10n: 备份提醒已确认
     "corrected": (lazy("Record corrected"), "warn"),  # L10n: 更正单
+    "brought_forward": (lazy("Work told at its end"), "active"),  # L10n: 完工时补报
+    "revived": (lazy("Work done despite the cancellation"), "warn"),  # L10n: 取消后仍已服务
+    "seated": (lazy("Record of work beside the plan"), "warn"),  # L10n: 计划外服务记录
+    "second_record": (lazy("A second record came in"), "warn"),  # L10n: 收到第二份记录
 }
 
 
@@ -93,6 +97,8 @@ def remark(payload: dict[str, Any], skew_s: int | None) -> str:
         parts.append(_("%(span)s late", span=duration(timedelta(minutes=late))))
     if payload.get("override_reason"):
         parts.append(_("overlap allowed: %(reason)s", reason=payload["override_reason"]))
+    if payload.get("late"):
+        parts.append(_("told when the visit was further already"))  # L10n: 迟到的补报
     if skew_s is not None and abs(skew_s) > SKEW_LIMIT.total_seconds():
         parts.append(_wrong_clock(skew_s))
     return " · ".join(parts)

@@ -13,12 +13,15 @@ from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset, Contact, Customer, Site
 from fieldapp.extensions import Base, Keyed
+from fieldapp.offline.times import happened_at
 from fieldapp.tickets.models import Ticket
 
 KINDS = ("implementation", "maintenance", "remote", "first_visit", "inspection", "callback_visit")
 PAUSE_REASONS = ("break", "wait_customer", "wait_part")
 WINDOW = timedelta(minutes=30)
 ENGINEER_SEES_OWN_WORK = timedelta(days=90)
+# Events by which an engineer shows that the visit was theirs when it happened.
+OWN_STEPS = ("accepted", "declined", "departed", "arrived", "started", "paused", "resumed", "finished")
 
 
 class Visit(Keyed, Base):
@@ -82,9 +85,10 @@ class Visit(Keyed, Base):
     @property
     def late_by(self) -> timedelta | None:
         """How late the engineer was, or is by now; None when not late or nobody is awaited."""
-        if self.window_end is None or (self.closed and self.arrived_at is None):
+        came = self.arrived_at or self.started_at  # a phone may tell of the work before it tells of the arrival
+        if self.window_end is None or (self.closed and came is None):
             return None
-        late = (self.arrived_at or clock.now()) - self.window_end
+        late = (came or clock.now()) - self.window_end
         return late if late >= timedelta(minutes=1) else None
 
 
@@ -109,8 +113,8 @@ class VisitEvent(Keyed, Base):
 
     @property
     def at(self) -> datetime:
-        """When it happened, by the phone if it said so."""
-        return self.device_at or self.server_at
+        """When it happened: by the phone if it said so, corrected when its clock was measured to be wrong (ADR 15)."""
+        return happened_at(self.device_at, self.skew_s, self.server_at)
 
 
 def visible_to(user: User) -> ColumnElement[bool]:
@@ -124,6 +128,17 @@ def own_work(engineer_id: Any, since: Any) -> ColumnElement[bool]:
     """The engineer's half of ``visible_to``, for values or for bound names."""
     own: ColumnElement[bool] = Visit.lead_id == engineer_id
     return own & (Visit.status != "draft") & or_(Visit.closed_at.is_(None), Visit.window_start >= since)
+
+
+def given_to(user: User) -> ColumnElement[bool]:
+    """Which visits are or ever were this engineer's. Only for what their phone did meanwhile: it may come months later,
+    after the office gave the visit to somebody else."""
+    key = str(user.id)
+    planned = (VisitEvent.payload["lead"].as_string() == key) | (
+        VisitEvent.payload[("before", "lead")].as_string() == key
+    )
+    stepped = (VisitEvent.actor_id == user.id) & VisitEvent.type.in_(OWN_STEPS)
+    return or_(Visit.lead_id == user.id, exists().where((VisitEvent.visit_id == Visit.id) & (planned | stepped)))
 
 
 def readable_by(user: User) -> ColumnElement[bool]:

@@ -7,20 +7,25 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, exists, func, select
 
 from fieldapp import audit, clock, outbox
 from fieldapp.accounts.models import User
 from fieldapp.errors import Invalid, NotFound
 from fieldapp.extensions import db, locked, operation, serialize
 from fieldapp.i18n import _, clock_time, day
-from fieldapp.offline.operations import Receipt, Told
+from fieldapp.offline.operations import NoLongerYours, Receipt, Told, open_case
+from fieldapp.offline.times import SKEW_LIMIT as SKEW_LIMIT
 from fieldapp.tickets.models import Ticket
 from fieldapp.visits import transitions
 from fieldapp.visits.models import KINDS, PAUSE_REASONS, WINDOW, Visit, VisitEvent
 
 LONGEST_WINDOW = timedelta(hours=12)
-SKEW_LIMIT = timedelta(minutes=5)
+SAME_JOURNEY = timedelta(hours=24)
+SEATED = "seated"  # the first event of a visit that was made for work beside the plan
+TOLD_FACTS = ("accepted_at", "departed_at", "arrived_at", "started_at")
+ANSWERS = ("accepted", "declined")  # words about a plan, no work
+ON_SITE = ("arrived", "started", "paused", "resumed", "cannot_complete", "no_show")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,16 +117,17 @@ def take_back(visit: Visit, reason: str, *, by: User, told: Told | None = None) 
 @operation
 def accept(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """接受."""
-    visit = locked(visit)
-    return _take(visit, _allowed(visit, "accepted", by), by=by, told=told)
+    return _step(visit, "accepted", by=by, told=told)
 
 
 @operation
 def decline(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> Receipt:
     """拒绝: back to the dispatcher at once, with a reason."""
     visit = locked(visit)
-    row = _allowed(visit, "declined", by)
-    payload = {"reason": _needed(reason, "reason"), "lead": str(visit.lead_id)}
+    row = _row(visit, "declined", by=by, told=told)
+    payload = {"reason": _needed(reason, "reason"), "lead": str(by.id)}
+    if row is None:
+        return _note_late(visit, "declined", by=by, told=told, payload=payload)
     visit.lead_id = visit.accepted_at = None
     return _take(visit, row, by=by, told=told, payload=payload)
 
@@ -129,50 +135,50 @@ def decline(visit: Visit, reason: str, *, by: User, told: Told | None = None) ->
 @operation
 def depart(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """出发."""
-    visit = locked(visit)
-    return _take(visit, _allowed(visit, "departed", by), by=by, told=told)
+    return _step(visit, "departed", by=by, told=told)
 
 
 @operation
 def arrive(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """到达: lateness against the window is a fact of this moment."""
     visit = locked(visit)
-    row = _allowed(visit, "arrived", by)
     at = _moment(told)
     late = at - visit.window_end if visit.window_end and at > visit.window_end else timedelta()
-    return _take(visit, row, by=by, told=told, payload={"late_s": int(late.total_seconds())})
+    return _step(visit, "arrived", by=by, told=told, late_s=int(late.total_seconds()))
 
 
 @operation
 def start(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """开始: the need is confirmed with the customer, the work clock runs."""
-    visit = locked(visit)
-    return _take(visit, _allowed(visit, "started", by), by=by, told=told)
+    return _step(visit, "started", by=by, told=told)
 
 
 @operation
 def pause(visit: Visit, reason: str, *, by: User, told: Told | None = None) -> Receipt:
     """暂停: a break, waiting for the customer, or for a part."""
     visit = locked(visit)
-    row = _allowed(visit, "paused", by)
+    row = _row(visit, "paused", by=by, told=told)
     if reason not in PAUSE_REASONS:
         raise Invalid(_("Please say why you pause."), fields={"reason": _("Choose one of the reasons.")})
+    if row is None:
+        return _note_late(visit, "paused", by=by, told=told, payload={"reason": reason})
     return _take(visit, row, by=by, told=told, payload={"reason": reason})
 
 
 @operation
 def resume(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """继续."""
-    visit = locked(visit)
-    return _take(visit, _allowed(visit, "resumed", by), by=by, told=told)
+    return _step(visit, "resumed", by=by, told=told)
 
 
 @operation
 def cannot_complete(visit: Visit, cause: str, *, by: User, told: Told | None = None) -> Receipt:
     """无法完成: with the cause (未修复原因); a follow-up visit is drafted for the dispatcher."""
     visit = locked(visit)
-    row = _allowed(visit, "cannot_complete", by)
+    row = _row(visit, "cannot_complete", by=by, told=told)
     cause = _needed(cause, "cause")
+    if row is None:
+        return _note_late(visit, "cannot_complete", by=by, told=told, payload={"cause": cause})
     receipt = _take(visit, row, by=by, told=told, payload={"cause": cause})
     draft(visit.ticket, by=by, parent=visit, note=cause)
     _tell_store(visit, "visit_unfinished")
@@ -183,11 +189,178 @@ def cannot_complete(visit: Visit, cause: str, *, by: User, told: Told | None = N
 def no_show(visit: Visit, note: str, *, by: User, told: Told | None = None) -> Receipt:
     """客户不在: the engineer came, the customer was not there."""
     visit = locked(visit)
-    row = _allowed(visit, "no_show", by)
+    row = _row(visit, "no_show", by=by, told=told)
+    if row is None:
+        return _note_late(visit, "no_show", by=by, told=told, payload={"note": note.strip()})
     receipt = _take(visit, row, by=by, told=told, payload={"note": note.strip()})
     draft(visit.ticket, by=by, parent=visit, note=_("The customer was not there."))
     _tell_store(visit, "visit_unfinished")
     return receipt
+
+
+# ---- facts that come late (ADR 14) ------------------------------------------------------------------
+
+
+@operation
+def seat(visit: Visit, *, by: User, told: Told) -> Visit:
+    """The visit on which the finished work of this engineer is recorded: what was done beats what is planned now.
+
+    Their own visit is brought to ``working`` (or left at ``awaiting_sign``); one that was cancelled meanwhile is
+    revived, with a case and a note for the ticket. When it was given to somebody else, taken back or closed, the work
+    gets a visit of its own beside it, with a case, and nothing is overwritten. The same again: the same visit.
+    """
+    visit = locked(visit)
+    if not _theirs(visit, by) or (visit.closed and visit.status != "canceled"):
+        return _beside(visit, by=by, told=told)
+    if visit.status == "canceled":
+        return _revived(visit, by=by, told=told)
+    if visit.status not in ("working", "awaiting_sign"):
+        _bring_to_work(visit, "brought_forward", by=by, told=told)
+    return visit
+
+
+def _bring_to_work(visit: Visit, event: str, *, by: User, told: Told) -> None:
+    """On to ``working``, with the times that this engineer told; the moment of a step nobody told of stays unknown."""
+    before, visit.status = visit.status, "working"
+    visit.closed_at = visit.ended_at = None
+    _remember(visit, _facts_told(visit, by, until=told.at))
+    note_event(visit, event, by=by, told=told, leapt_from=before)
+    audit.record(f"visit.{event}", "visit", visit.id, by=by.id, before=before, after="working")
+    db.session.flush()
+
+
+def _revived(visit: Visit, *, by: User, told: Told) -> Visit:
+    _bring_to_work(visit, "revived", by=by, told=told)
+    _case_despite_cancellation(visit, by=by, told=told)
+    _tell_store(visit, "done_despite_cancellation")
+    return visit
+
+
+def _beside(visit: Visit, *, by: User, told: Told) -> Visit:
+    """A visit of its own for work that has no place on ``visit`` any more."""
+    if (open_one := db.session.scalar(_seats_beside(visit, by).where(Visit.closed_at.is_(None)))) is not None:
+        return open_one
+    facts = _facts_told(visit, by)
+    start_of_window = facts.get("arrived_at") or facts.get("started_at") or told.at
+    second = Visit(
+        ticket_id=visit.ticket_id,
+        customer_id=visit.customer_id,
+        site_id=visit.site_id,
+        contact_id=visit.contact_id,
+        asset_id=visit.asset_id,
+        parent_id=visit.id,
+        lead_id=by.id,
+        kind=visit.kind,
+        status="working",
+        window_start=start_of_window,
+        window_end=start_of_window + WINDOW,
+        bring=visit.bring,
+        note=visit.note,
+        created_at=clock.now(),
+        created_by_id=by.id,
+    )
+    db.session.add(second)
+    _remember(second, facts)
+    db.session.flush()
+    note_event(second, SEATED, by=by, told=told, beside=str(visit.id), lead=str(by.id))
+    note_event(visit, "second_record", by=by, told=told, visit=str(second.id))
+    audit.record("visit.seated", "visit", second.id, by=by.id, beside=str(visit.id))
+    _case_second_record(visit, second, by=by, told=told)
+    return second
+
+
+def _seats_beside(visit: Visit, by: User) -> Select[Visit]:
+    seated = exists().where((VisitEvent.visit_id == Visit.id) & (VisitEvent.type == SEATED))
+    return select(Visit).where((Visit.parent_id == visit.id) & (Visit.lead_id == by.id) & seated)
+
+
+def _facts_told(visit: Visit, by: User, until: datetime | None = None) -> dict[str, datetime]:
+    """When this engineer did what, as they told us: column → moment. With ``until``: for that plan only, so that
+    from before the visit was planned anew no more counts than a departure of the same day."""
+    facts: dict[str, datetime] = {}
+    events = db.session.scalars(select(VisitEvent).where(VisitEvent.visit_id == visit.id).order_by(VisitEvent.seq))
+    for event in events:
+        if until is not None and event.type == "replanned":
+            facts = {name: at for name, at in facts.items() if name == "departed_at" and until - at < SAME_JOURNEY}
+        row = transitions.TRANSITIONS.get(event.type)
+        if event.actor_id != by.id or row is None or row.fact not in TOLD_FACTS:
+            continue
+        if row.fact not in facts or row.fact != "started_at":  # a pause does not move the start of the work
+            facts[row.fact] = event.at
+    return facts
+
+
+def _remember(visit: Visit, facts: dict[str, datetime]) -> None:
+    for name, at in facts.items():
+        if getattr(visit, name) is None:
+            setattr(visit, name, at)
+
+
+def _note_late(visit: Visit, event: str, *, by: User, told: Told | None, payload: dict[str, Any]) -> Receipt:
+    """A step that moves nothing any more is a fact all the same; and somebody is told when it should not have been."""
+    note_event(visit, event, by=by, told=told, **payload, late=True)
+    audit.record("visit.noted", "visit", visit.id, by=by.id, event=event, status=visit.status)
+    fact = transitions.TRANSITIONS[event].fact
+    if _theirs(visit, by) and not visit.closed and fact in TOLD_FACTS and getattr(visit, fact) is None:
+        setattr(visit, fact, _moment(told))
+    if event not in ANSWERS and _theirs(visit, by) and visit.status == "canceled":
+        _case_despite_cancellation(visit, by=by, told=told)
+    if event in ON_SITE and not _theirs(visit, by):
+        _case_second_record(visit, None, by=by, told=told)
+    db.session.flush()
+    return {**_receipt(visit), "outcome": "noted", "sentence": _why_noted(visit, event, by)}
+
+
+def _why_noted(visit: Visit, event: str, by: User) -> str:
+    if not _theirs(visit, by):
+        return _(
+            "The office gave this visit to somebody else or took it back. What you did is kept, and the office sees it."
+        )
+    if visit.status == "canceled":
+        return _("The office had cancelled this visit. What you did is kept, and the office sees it.")
+    if event == "accepted" and visit.status == "scheduled":
+        return _("The office planned this visit anew after you had accepted it. Please look at the new time.")
+    return _("This visit was further already. What you did is kept with its time.")
+
+
+def _case_despite_cancellation(visit: Visit, *, by: User, told: Told | None) -> None:
+    canceled = db.session.scalar(
+        select(VisitEvent)
+        .where((VisitEvent.visit_id == visit.id) & (VisitEvent.type == "canceled"))
+        .order_by(VisitEvent.seq.desc())
+        .limit(1)
+    )
+    open_case(
+        "despite_cancellation",
+        unique_for=f"despite_cancellation:{visit.id}",
+        visit_id=visit.id,
+        submission_id=told.submission_id if told else None,
+        user_id=by.id,
+        canceled_at=_iso(canceled.server_at) if canceled else None,
+        canceled_by=_text(canceled.actor_id) if canceled else None,
+        reason=canceled.payload.get("reason", "") if canceled else "",
+    )
+
+
+def _case_second_record(visit: Visit, second: Visit | None, *, by: User, told: Told | None) -> None:
+    """One case for one engineer's work beside the plan: opened by the first fact from the site, or by the record. A
+    record that comes after the office has settled it is looked at anew."""
+    why = "closed" if visit.closed else "reassigned" if visit.lead_id else "taken_back"
+    about = {
+        "visit_id": visit.id,
+        "submission_id": told.submission_id if told else None,
+        "user_id": by.id,
+        "lead": _text(visit.lead_id),
+        "why": why,
+        "second": str(second.id) if second else None,
+    }
+    case = open_case("second_record", unique_for=f"second_record:{visit.id}:{by.id}", **about)
+    if second is None or case.facts.get("second") == str(second.id):
+        return
+    if case.settled_at is None and case.facts.get("second") is None:
+        case.facts = {**case.facts, "second": str(second.id)}
+    else:
+        open_case("second_record", unique_for=f"second_record:{second.id}", **about)
 
 
 # ---- for the record's operations --------------------------------------------------------------------
@@ -222,14 +395,49 @@ def note_event(visit: Visit, kind: str, *, by: User | None, told: Told | None = 
 # ---- below: how a step is taken ---------------------------------------------------------------------
 
 
+def _step(visit: Visit, event: str, *, by: User, told: Told | None, **payload: Any) -> Receipt:
+    """Take a step of the engineer, or note it when it came too late to move anything."""
+    visit = locked(visit)
+    row = _row(visit, event, by=by, told=told)
+    if row is None:
+        return _note_late(visit, event, by=by, told=told, payload=payload)
+    return _take(visit, row, by=by, told=told, payload=payload)
+
+
+def _row(visit: Visit, event: str, *, by: User, told: Told | None) -> transitions.Transition | None:
+    """The row for an engineer's step; None when a phone's queue tells of it and it can only be noted. Any other caller
+    is refused what the state does not allow (raises NotAllowedNow, NotFound)."""
+    if told is None or not told.queued:
+        return _allowed(visit, event, by)
+    if not _theirs(visit, by) or not transitions.leads_on(visit.status, event):
+        return None
+    if event == "accepted" and _planned_anew_since(visit, told):
+        return None
+    return transitions.TRANSITIONS[event]
+
+
+def _planned_anew_since(visit: Visit, told: Told) -> bool:
+    """Whether the office moved the visit after its engineer had accepted: the new plan they have not seen."""
+    if told.device_at is None:
+        return False
+    at = told.device_at - timedelta(seconds=told.skew_s or 0)
+    moved = (VisitEvent.visit_id == visit.id) & (VisitEvent.type == "replanned") & (VisitEvent.server_at > at)
+    return db.session.scalar(select(VisitEvent.id).where(moved).limit(1)) is not None
+
+
+def _theirs(visit: Visit, by: User) -> bool:
+    return visit.lead_id == by.id and visit.status != "draft"
+
+
 def _allowed(visit: Visit, event: str, by: User) -> transitions.Transition:
     """The row for ``event``; an engineer's step is that of the engineer who makes the visit.
 
-    Asked once the visit is held: since the page read it, the office may have given it to somebody else (raises NotFound).
+    Asked once the visit is held: since the page read it, the office may have given it to somebody else
+    (raises NoLongerYours, which is a NotFound).
     """
     row = transitions.check(visit, event, by.role)
     if row.roles == transitions.ENGINEER and visit.lead_id != by.id:
-        raise NotFound(_("This visit does not exist, or it is not yours to see."))
+        raise NoLongerYours(_("This visit does not exist, or it is not yours to see."))
     return row
 
 
@@ -244,15 +452,23 @@ def _take(
 ) -> Receipt:
     moment = at or _moment(told)
     before = visit.status
+    said = payload or {}
+    if before not in row.sources and told:  # a leap, over steps of which nothing may have been heard
+        _remember(visit, _facts_told(visit, by, until=moment))
+        said = {**said, "leapt_from": before}
     visit.status = row.target
     if row.fact and not (row.fact == "started_at" and visit.started_at):
         setattr(visit, row.fact, moment)
     if row.closes:
         visit.closed_at = moment
         visit.ended_at = visit.ended_at or moment
-    note_event(visit, row.event, by=by, told=told, **(payload or {}))
+    note_event(visit, row.event, by=by, told=told, **said)
     audit.record(f"visit.{row.event}", "visit", visit.id, by=by.id, before=before, after=row.target)
     db.session.flush()
+    return _receipt(visit)
+
+
+def _receipt(visit: Visit) -> Receipt:
     return {"visit": str(visit.id), "status": visit.status, "revision": visit.revision}
 
 

@@ -19,7 +19,7 @@ from fieldapp.errors import NotFound
 from fieldapp.extensions import db
 from fieldapp.i18n import _
 from fieldapp.tickets.models import Ticket
-from fieldapp.visits.models import Visit, VisitEvent, visible_to
+from fieldapp.visits.models import Visit, VisitEvent, given_to, visible_to
 
 
 def visit_or_404(visit_id: UUID, user: User) -> Visit:
@@ -43,6 +43,14 @@ def visit_or_404(visit_id: UUID, user: User) -> Visit:
 def own_visit_or_404(visit_id: UUID, user: User) -> Visit:
     """The visit, when this engineer is the one who makes it (raises NotFound)."""
     visit = db.session.scalar(select(Visit).where(Visit.id == visit_id, Visit.lead_id == user.id, visible_to(user)))
+    if visit is None:
+        raise NotFound(_("This visit does not exist, or it is not yours to see."))
+    return visit
+
+
+def own_or_former_visit_or_404(visit_id: UUID, user: User) -> Visit:
+    """The visit, when it is or ever was this engineer's, however long ago (raises NotFound): for a phone's queue."""
+    visit = db.session.scalar(select(Visit).where(Visit.id == visit_id, given_to(user)))
     if visit is None:
         raise NotFound(_("This visit does not exist, or it is not yours to see."))
     return visit

@@ -96,6 +96,18 @@ TRANSITIONS = _table(
 )
 
 
+# How far a visit has come on its way, for facts that a phone tells late.
+_WAY = {"scheduled": 1, "accepted": 2, "traveling": 3, "arrived": 4, "working": 5, "paused": 5}
+
+
+def leads_on(status: str, event: str) -> bool:
+    """Whether ``event`` takes a visit further, if need be over steps of which nothing was heard."""
+    row = TRANSITIONS[event]
+    if status in row.sources:
+        return True
+    return status in _WAY and _WAY[status] < min(_WAY.get(source, 0) for source in row.sources)
+
+
 def check(visit: Visit, event: str, role: str) -> Transition:
     """The row for ``event`` (raises NotAllowedNow when the state does not allow it, Refused for another role)."""
     row = TRANSITIONS[event]

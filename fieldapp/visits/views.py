@@ -12,10 +12,10 @@ from werkzeug.wrappers import Response
 from fieldapp.errors import wants_json
 from fieldapp.i18n import _
 from fieldapp.offline.answers import submitted
-from fieldapp.offline.operations import Receipt
+from fieldapp.offline.operations import Receipt, Told
 from fieldapp.security import OFFICE, requires
 from fieldapp.visits import operations
-from fieldapp.visits.queries import own_visit_or_404, visit_or_404
+from fieldapp.visits.queries import own_or_former_visit_or_404, own_visit_or_404, visit_or_404
 
 blueprint = Blueprint("visits", __name__, url_prefix="/visits/<uuid:visit_id>")
 
@@ -101,8 +101,13 @@ def cancel(visit_id: UUID) -> Response:
 
 
 def _own_step(visit_id: UUID, step: Callable[..., Receipt], *words: str, then: str | None = None) -> Response:
-    """Take a step of the engineer's own visit, once: the receipt, or 303 to ``then`` (else the visit's page)."""
-    return submitted(
-        lambda told: step(own_visit_or_404(visit_id, current_user), *words, by=current_user, told=told),
-        then=then or f"/visits/{visit_id}",
-    )
+    """Take a step of the engineer's own visit, once: the receipt, or 303 to ``then`` (else the visit's page).
+
+    A phone's queue may also speak of a visit that was the engineer's when it happened.
+    """
+
+    def apply(told: Told) -> Receipt:
+        find = own_or_former_visit_or_404 if told.queued else own_visit_or_404
+        return step(find(visit_id, current_user), *words, by=current_user, told=told)
+
+    return submitted(apply, then=then or f"/visits/{visit_id}")
