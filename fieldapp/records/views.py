@@ -384,6 +384,7 @@ def _form_page(
         record=record,
         form=form.complain(error.fields) if error else form.with_spare_rows(),
         company=settings.company,
+        zone=settings.timezone,
         times=_times(visit, record),
         errors=error.fields if error else {},
         sentence=error.sentence if error else "",
