@@ -25,6 +25,7 @@ from fieldapp.accounts import views as accounts
 from fieldapp.customers import views as customers
 from fieldapp.dispatch import views as dispatch
 from fieldapp.offline import answers
+from fieldapp.offline import views as offline
 from fieldapp.records import views as records
 from fieldapp.reports import views as reports
 from fieldapp.sync import views as sync
@@ -33,7 +34,7 @@ from fieldapp.today import history
 from fieldapp.today import views as today
 from fieldapp.visits import views as visits
 
-PAGES = (accounts, today, history, customers, tickets, visits, records, reports, dispatch, sync, health)
+PAGES = (accounts, today, history, customers, tickets, visits, offline, records, reports, dispatch, sync, health)
 
 
 def create_app(settings: config.Settings | None = None, **flask_config: Any) -> Flask:

@@ -17,6 +17,7 @@ from fieldapp.customers import commands as customers
 from fieldapp.demo import journey, seed
 from fieldapp.extensions import settings
 from fieldapp.i18n import known_locale
+from fieldapp.offline import commands as offline
 from fieldapp.sync import commands as sync
 
 
@@ -24,7 +25,7 @@ def init_app(app: Flask) -> None:
     """Register the commands."""
     for command in (seed_demo, serve_all, examine, verify_audit, demo_visit):
         app.cli.add_command(command)
-    for command in (*accounts.COMMANDS, customers.import_customers, sync.work, sync.pull_changes):
+    for command in (*accounts.COMMANDS, customers.import_customers, sync.work, sync.pull_changes, offline.restored):
         app.cli.add_command(command)
 
 

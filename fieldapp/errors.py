@@ -16,6 +16,7 @@ from fieldapp.extensions import contended
 from fieldapp.i18n import _
 
 log = logging.getLogger(__name__)
+PROGRAMS_ONLY = "/offline/"  # no person opens what lies here
 # When not even the page of an error can be made. No style: the policy of every answer forbids what is not ours.
 LAST_RESORT = Markup('<!doctype html><html lang="en"><title>Error</title><h1>Error</h1><p>{sentence}</p></html>')
 
@@ -100,6 +101,8 @@ def init_app(app: Flask) -> None:
 
 def wants_json() -> bool:
     """True when the caller asked for JSON (the phone's queue, a program) and not for a page."""
+    if request.path.startswith(PROGRAMS_ONLY):
+        return True
     best = request.accept_mimetypes.best_match(["text/html", "application/json"], "text/html")
     return best == "application/json"
 

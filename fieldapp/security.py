@@ -28,6 +28,9 @@ OFFICE = ("dispatcher", "manager", "admin")
 EVERYONE = ROLES
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 login_manager = LoginManager()
+# Where a request's environment names the user for whom this process itself asks (offline/rescue). Whatever comes over
+# the network has text for keys, so nobody can send it.
+ON_BEHALF_OF = object()
 log = logging.getLogger(__name__)
 
 

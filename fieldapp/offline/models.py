@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fieldapp import clock
@@ -66,8 +66,8 @@ class Device(Keyed, Base):
     last_sequence: Mapped[int | None]
     skew_s: Mapped[int | None]
     build: Mapped[str] = mapped_column(String(20), default="")
-    storage_used: Mapped[int | None]
-    storage_quota: Mapped[int | None]
+    storage_used: Mapped[int | None] = mapped_column(BigInteger)  # bytes
+    storage_quota: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Case(Keyed, Base):

@@ -30,4 +30,5 @@ HANDLERS: dict[str, Handler] = {
     "report_issued": push.deliver_report,
     "report_languages": issue_languages,
     "visit_unfinished": push.tell_unfinished,
+    "done_despite_cancellation": push.tell_done_despite_cancellation,
 }

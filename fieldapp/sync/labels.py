@@ -9,6 +9,7 @@ KINDS = {
     "report_issued": lazy("Put the service report into the ticket"),
     "report_languages": lazy("Make the report in the other languages"),
     "visit_unfinished": lazy("Tell the ticket that the visit could not be finished"),
+    "done_despite_cancellation": lazy("Tell the ticket that work was done despite the cancellation"),
 }
 # word, tone, icon
 STATES = {

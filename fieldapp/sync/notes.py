@@ -32,6 +32,21 @@ def of_unfinished(visit: Visit, events: list[VisitEvent]) -> str:
     return "\n".join([*lines, _("A follow-up visit waits to be planned.")])
 
 
+def of_done_despite_cancellation(visit: Visit, events: list[VisitEvent]) -> str:
+    """The office had cancelled, the engineer had worked: both are said, and that the record follows."""
+    canceled = next((event for event in reversed(events) if event.type == "canceled"), None)
+    lines = [
+        _("On-site visit: work was done despite the cancellation."),  # L10n: 上门已取消，但服务仍已完成
+        _("Engineer: %(name)s", name=visit.lead.name if visit.lead else "—"),
+    ]
+    if canceled:
+        lines.append(_("Cancelled by the office: %(time)s", time=moment(canceled.at)))
+        lines.append(_("Reason: %(reason)s", reason=canceled.payload.get("reason", "—")))
+    if visit.arrived_at:
+        lines.append(_("Arrived: %(time)s", time=moment(visit.arrived_at)))
+    return "\n".join([*lines, _("The signed record follows.")])
+
+
 def too_large(address: str) -> str:
     """The line that stands in for a file which the store does not take."""
     return _("The report is too large to be attached here: %(address)s", address=address)

@@ -61,6 +61,19 @@ def tell_unfinished(claim: Claim) -> str:
     return _write(_store_of(visit.ticket), visit.ticket, change)
 
 
+def tell_done_despite_cancellation(claim: Claim) -> str:
+    """Work was done although the office had cancelled the visit (``done_despite_cancellation``). The status is left to
+    the report that follows."""
+    visit = db.session.get(Visit, UUID(claim.payload["visit"]))
+    if visit is None:
+        raise NotFound(_("The visit that was promised does not exist."))
+    with force_locale(settings.locale):
+        note = notes.of_done_despite_cancellation(visit, events_of(visit))
+    author = visit.lead.name if visit.lead else ""
+    change = Change(uid=claim.uid, ticket=visit.ticket.ref, note=note, author=author)
+    return _write(_store_of(visit.ticket), visit.ticket, change)
+
+
 def _status_after(report: Report) -> str | None:
     """The first report moves the ticket; a manager's signature or a correction afterwards does not."""
     if report.revision > 1 or report.record.is_correction:

@@ -263,7 +263,7 @@ def _beside(visit: Visit, *, by: User, told: Told) -> Visit:
     _remember(second, facts)
     db.session.flush()
     note_event(second, SEATED, by=by, told=told, beside=str(visit.id), lead=str(by.id))
-    note_event(visit, "second_record", by=by, told=told, visit=str(second.id))
+    note_event(visit, "second_record", by=by, told=told, second=str(second.id))
     audit.record("visit.seated", "visit", second.id, by=by.id, beside=str(visit.id))
     _case_second_record(visit, second, by=by, told=told)
     return second
@@ -346,7 +346,7 @@ def _case_second_record(visit: Visit, second: Visit | None, *, by: User, told: T
     """One case for one engineer's work beside the plan: opened by the first fact from the site, or by the record. A
     record that comes after the office has settled it is looked at anew."""
     why = "closed" if visit.closed else "reassigned" if visit.lead_id else "taken_back"
-    about = {
+    about: dict[str, Any] = {
         "visit_id": visit.id,
         "submission_id": told.submission_id if told else None,
         "user_id": by.id,
