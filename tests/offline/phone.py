@@ -279,7 +279,7 @@ class Phone:
         now = self.now().isoformat(timespec="milliseconds")
         base = {"revision": draft.revision, "fields": draft.base}
         signed = {**customer, "customer_at": now, **engineer, "engineer_at": now}
-        shown = _canonical(shown_to_customer(draft, customer))
+        shown = _canonical(shown_to_customer(visit, draft, customer))
         more = {
             **signed,
             "photos": _canonical(draft.photos),
@@ -600,10 +600,35 @@ class Phone:
         return str(UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62))
 
 
-def shown_to_customer(draft: Draft, customer: Mapping[str, str]) -> dict[str, Any]:
-    """What the customer's screen displays, from the draft and from what the customer chose."""
-    shown: dict[str, Any] = {name: "\n".join(values) for name, values in draft.fields.items()}
-    return {**shown, **{name: value for name, value in customer.items() if not name.endswith("_strokes")}}
+SHOWN = (
+    "cause content_text customer_name outcome prevention remark service_type solution started_at ended_at "
+    "times_reason tools contact_phone skill_rating attitude_rating signer_name"
+).split()
+ROWS = {"parts": ("name", "quantity", "serial", "old_serial"), "open_items": ("text", "cause", "part", "promised_by")}
+
+
+def shown_to_customer(visit: str, draft: Draft, signed: Mapping[str, str]) -> dict[str, Any]:
+    """What the customer's screen displays (static/js/offline/shown.js): every value as it will be sent."""
+    fields = {name: values[0] for name, values in draft.fields.items() if values} | dict(signed)
+    return {
+        "form_version": FORM_VERSION,
+        "consent": "customer/1",
+        "visit": visit,
+        "photos": [each["sha256"] for each in draft.photos],
+        **{name: fields.get(name, "") for name in SHOWN},
+        **{name: _rows(fields, name, columns) for name, columns in ROWS.items()},
+        "solved": list(draft.fields.get("solved", [])),
+    }
+
+
+def _rows(fields: Mapping[str, str], name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows that say something in their first column."""
+    numbers = [key.split("-")[1] for key, text in fields.items() if _leads(key, name, columns[0]) and text.strip()]
+    return [{column: fields.get(f"{name}-{number}-{column}", "") for column in columns} for number in numbers]
+
+
+def _leads(key: str, name: str, leading: str) -> bool:
+    return key.startswith(f"{name}-") and key.endswith(f"-{leading}")
 
 
 def _canonical(value: Any) -> str:
