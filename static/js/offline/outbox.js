@@ -150,6 +150,21 @@ export function itemOf(store, sequence) {
   return store.get("outbox", sequence);
 }
 
+/**
+ * Something that needed attention shall be tried again: the person asked for it.
+ *
+ * @param {import("./store.js").Store} store
+ * @returns {Promise<void>}
+ */
+export async function tryAgain(store) {
+  await store.transaction(["sending", "uploads"], async (tx) => {
+    const [sending, uploads] = [tx.objectStore("sending"), tx.objectStore("uploads")];
+    for (const row of await sending.getAll()) await sending.put({ ...row, state: "waiting", next_at: 0, asked: false }, row.head.id);
+    for (const sha of await uploads.getAllKeys()) if ((await uploads.get(sha)).error) await uploads.delete(sha);
+  });
+  tell(store.user, { type: "wake" });
+}
+
 // ---- private
 
 /**
@@ -197,9 +212,9 @@ function bodyOf(fields, id) {
  */
 async function checkPhotos(store, photos) {
   for (const sha of photos) {
+    if ((await store.get("uploads", sha))?.arrived) continue;
     const blob = await store.get("blobs", sha);
-    const whole = blob && (blob.arrived || (blob.bytes.byteLength === blob.size && (await sha256(blob.bytes)) === sha));
-    if (!whole) throw new PhotoDamaged(sha);
+    if (blob?.bytes.byteLength !== blob?.size || (await sha256(blob?.bytes ?? new ArrayBuffer(0))) !== sha) throw new PhotoDamaged(sha);
   }
 }
 

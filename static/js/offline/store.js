@@ -9,6 +9,7 @@
  * | sending  | submission id      | how far the sending of one is: attempts, next_at, state, reason, head |
  * | receipts | submission id      | the office's receipt, `at` by this phone's clock, head |
  * | blobs    | sha256 (inside)    | photos as ArrayBuffers: WebKit has lost Blobs |
+ * | uploads  | sha256             | what became of a photo's sending: arrived, at, server, epoch, error |
  * | meta     | a name             | device, sequence, server, epoch, offset_ms, lock, pin, pack … |
  * | ballast  | 0 … 5              | room for the last save, see below |
  */
@@ -17,7 +18,7 @@ import { uuid7 } from "../uuid7.js";
 
 const VERSION = 1;
 const WITH_KEY_INSIDE = { outbox: "sequence", blobs: "sha256" };
-const OTHERS = ["drafts", "sending", "receipts", "meta", "ballast"];
+const OTHERS = ["drafts", "sending", "receipts", "uploads", "meta", "ballast"];
 const MEBIBYTE = 1_048_576;
 const BALLAST = 6; // mebibytes, thrown away when the phone is full, so that the last record can still be saved
 const DEAD = new Set(["InvalidStateError", "UnknownError", "AbortError", "TransactionInactiveError"]);
