@@ -19,6 +19,7 @@ from fieldapp import (
     logs,
     outbox,
     security,
+    shell,
     storage,
 )
 from fieldapp.accounts import views as accounts
@@ -30,11 +31,11 @@ from fieldapp.records import views as records
 from fieldapp.reports import views as reports
 from fieldapp.sync import views as sync
 from fieldapp.tickets import views as tickets
-from fieldapp.today import history
+from fieldapp.today import history, pack
 from fieldapp.today import views as today
 from fieldapp.visits import views as visits
 
-PAGES = (accounts, today, history, customers, tickets, visits, offline, records, reports, dispatch, sync, health)
+PAGES = (accounts, today, history, pack, customers, tickets, visits, offline, records, reports, dispatch, sync, health)
 
 
 def create_app(settings: config.Settings | None = None, **flask_config: Any) -> Flask:
@@ -60,6 +61,7 @@ def create_app(settings: config.Settings | None = None, **flask_config: Any) -> 
     assets.init_app(app, config.ROOT / "static")
     storage.init_app(app)
     security.init_app(app)
+    shell.init_app(app)
     answers.init_app(app)
     for page in PAGES:
         app.register_blueprint(page.blueprint)

@@ -171,7 +171,8 @@ def _policy() -> str:
         policy = (
             f"default-src 'none'; script-src 'self'; style-src 'self' {css_hash}; img-src 'self' blob: data:; "
             "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
-            "base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+            "base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+            "trusted-types fieldapp"  # the one policy: it lets our own service worker be registered (offline/shell.js)
         )
         current_app.extensions["csp"] = policy
     return policy

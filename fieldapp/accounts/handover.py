@@ -23,7 +23,7 @@ def allowed(view: V) -> V:
 
 def check() -> Response | None:
     """Before each request: send a handed-over session back to the customer's page (a program gets 409)."""
-    if request.blueprint == "assets" or not current_user.is_authenticated:
+    if request.blueprint in ("assets", "shell") or not current_user.is_authenticated:
         return None
     visit_id = g.login_session.handed_over_to
     if visit_id is None or _allowed_for(str(visit_id)):

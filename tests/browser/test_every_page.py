@@ -62,6 +62,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "records.hand_over": ("/visits/{awaiting_sign}/hand-over", ("chenhao",)),
     "records.review": ("/visits/{completed}/review", (MANAGER, ADMIN)),
     "reports.verify": ("/verify/{content_hash}", (NOBODY,)),
+    "shell.offline": ("/offline", (NOBODY, ENGINEER)),
     "sync.show": ("/deliveries", OFFICE),
     "tickets.desk.index": ("/desk", (DISPATCHER,)),
     "tickets.desk.link": ("/desk/{number}/customer", (DISPATCHER,)),
@@ -91,10 +92,13 @@ NO_PAGES = {  # files and answers for programs: what they are, they say by their
     "dispatch.states": "application/json",
     "health.live": "application/json",
     "health.ready": "application/json",
+    "pack.show": "application/json",
     "records.photo": "image/jpeg",
     "records.signature_picture": "image/png",
     "reports.newest": "",
     "reports.show": "application/pdf",
+    "shell.manifest": "application/manifest+json",
+    "shell.service_worker": "text/javascript",
     "tickets.desk.download": "",
 }
 ALL = {**PAGES, **MORE}

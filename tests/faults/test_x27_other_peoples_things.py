@@ -40,7 +40,7 @@ CLASSES = {
     " accounts.taking_back accounts.take_back today.map_app offline.contact"
     " records.upload_state records.upload",
     SESSION: "accounts.end_device",
-    LISTS: "today.show history.customers",
+    LISTS: "today.show pack.show history.customers",
     VISIT: "today.visit visits.accept visits.decline visits.depart visits.arrive visits.start visits.pause"
     " visits.resume visits.cannot_complete visits.no_show records.edit records.save records.autosave records.finish"
     " records.reopen records.backup records.acknowledge_backup records.add_photo records.remove_photo"

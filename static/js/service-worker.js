@@ -1,0 +1,170 @@
+/**
+ * Pages without signal. Assets of this build are taken along at once; pages come from the network first and, when nothing answers
+ * within three seconds, from the pack that offline/pack.js has laid in for this person. Only looking: whatever writes passes by.
+ *
+ * The server fills in BUILD and FILES (fieldapp/shell.py). One classic script without imports, so that older phones run it, too.
+ */
+"use strict";
+
+const BUILD = "%BUILD%";
+const FILES = "%FILES%".split(" ");
+const WAIT_MS = 3_000;
+const BUILDS_KEPT = 3; // pages of an older build that are still open load their modules late
+const PACK = "pack-";
+const ASSETS = "assets-";
+const OFFLINE = "/offline";
+const SAME = { ignoreVary: true };
+
+const worker = /** @type {any} */ (self);
+
+worker.addEventListener("install", (/** @type {any} */ event) => event.waitUntil(install()));
+worker.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil(activate()));
+worker.addEventListener("message", (/** @type {any} */ { data }) => data?.type === "skip-waiting" && worker.skipWaiting());
+worker.addEventListener("fetch", (/** @type {any} */ event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  if (request.method !== "GET" || url.origin !== worker.location.origin) return;
+  if (request.mode === "navigate") event.respondWith(page(request, url));
+  else if (url.pathname.startsWith("/assets/")) event.respondWith(asset(request));
+});
+
+// ---- life of the worker
+
+/** All files of this build or none. The page for no connection without cookies: it must be nobody's. */
+async function install() {
+  const cache = await caches.open(ASSETS + BUILD);
+  const offline = await fetch(OFFLINE, { credentials: "omit", cache: "no-store" });
+  if (!offline.ok || offline.headers.get("X-Fieldapp-Build") !== BUILD) throw new Error("the server has another build by now");
+  await cache.addAll(FILES.map((name) => `/assets/${BUILD}/${name}`));
+  await cache.put(OFFLINE, offline);
+}
+
+async function activate() {
+  const builds = (await caches.keys()).filter((name) => name.startsWith(ASSETS) && name !== ASSETS + BUILD);
+  await Promise.all(builds.slice(0, Math.max(0, builds.length - BUILDS_KEPT + 1)).map((name) => caches.delete(name)));
+  await worker.clients.claim();
+}
+
+// ---- answers
+
+/** @param {Request} request */
+async function asset(request) {
+  return (await caches.match(request, SAME)) ?? fetch(request);
+}
+
+/**
+ * @param {Request} request
+ * @param {URL} url
+ */
+async function page(request, url) {
+  const user = await owner();
+  const elsewhere = user ? detour(url.pathname, await lockOf(user)) : null;
+  if (elsewhere) return Response.redirect(elsewhere, 302);
+  const kept = user ? await fromPack(user, url) : undefined;
+  const fresh = fetch(request).catch(() => undefined);
+  const first = await (kept ? Promise.race([fresh, pause(WAIT_MS)]) : fresh);
+  if (first && (!kept || isOurs(first))) return await forItsOwner(first);
+  return kept ?? (await noConnection(user));
+}
+
+/**
+ * An answer of the office that is worth more than the page on the phone. A captive portal's 200 is none, nor is a proxy's 502;
+ * a redirect does not say whose it is, and is followed.
+ *
+ * @param {Response} response
+ */
+function isOurs(response) {
+  return response.type === "opaqueredirect" || (response.status < 500 && response.headers.has("X-Fieldapp-Build"));
+}
+
+/**
+ * When this browser is somebody else's by now, the pages of the person before go at once.
+ *
+ * @param {Response} response
+ */
+async function forItsOwner(response) {
+  const user = response.headers.get("X-Fieldapp-Page");
+  if (user) {
+    const others = (await caches.keys()).filter((name) => name.startsWith(PACK) && name !== PACK + user);
+    await Promise.all(others.map((name) => caches.delete(name)));
+  }
+  return response;
+}
+
+/**
+ * Where a navigation goes instead while a customer holds the phone; null when it may go on.
+ *
+ * @param {string} path
+ * @param {string} locked  the only page that this browser may show now, or empty
+ */
+function detour(path, locked) {
+  return !locked || path === locked || path === "/login" || path === "/taking-back" ? null : locked;
+}
+
+/**
+ * The page of the pack. "/" was laid in on some day: on another day that day's page is the right one.
+ *
+ * @param {string} user
+ * @param {URL} url
+ */
+async function fromPack(user, { pathname, search }) {
+  const cache = await caches.open(PACK + user);
+  const kept = await cache.match(pathname + search, SAME);
+  const day = kept?.headers.get("X-Fieldapp-Day");
+  if (pathname === "/" && !search && day && day !== today()) return (await cache.match(`/?day=${today()}`, SAME)) ?? kept;
+  return kept ?? (pathname.startsWith("/visits/") ? cache.match(pathname, { ...SAME, ignoreSearch: true }) : undefined);
+}
+
+/** @param {string | null} user */
+async function noConnection(user) {
+  const own = user ? await (await caches.open(PACK + user)).match(OFFLINE, SAME) : undefined;
+  return own ?? (await caches.match(OFFLINE, SAME)) ?? Response.error();
+}
+
+// ---- who and when
+
+/** The person whose pages are on this phone. */
+async function owner() {
+  const names = await caches.keys();
+  return names.find((name) => name.startsWith(PACK))?.slice(PACK.length) ?? null;
+}
+
+function today() {
+  const now = new Date();
+  const two = (/** @type {number} */ number) => String(number).padStart(2, "0");
+  return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return new Promise((done) => {
+    setTimeout(done, ms);
+  });
+}
+
+/**
+ * The page to which offline/lock.js has locked this browser, or empty. A database that is not there yet is not made here.
+ *
+ * @param {string} user
+ * @returns {Promise<string>}
+ */
+function lockOf(user) {
+  return new Promise((done) => {
+    const opening = indexedDB.open(`fieldapp-${user}`);
+    opening.onupgradeneeded = () => opening.transaction?.abort();
+    opening.onerror = (event) => (event.preventDefault(), done(""));
+    opening.onsuccess = () => {
+      const db = opening.result;
+      db.onversionchange = () => db.close();
+      try {
+        const asked = db.transaction("meta").objectStore("meta").get("lock");
+        asked.onsuccess = () => done(asked.result?.path ?? "");
+        asked.onerror = () => done("");
+        asked.transaction?.addEventListener("complete", () => db.close());
+      } catch {
+        db.close();
+        done("");
+      }
+    };
+  });
+}
