@@ -21,14 +21,13 @@ from fieldapp.records.models import OpenItem, ServiceRecord
 from fieldapp.reports.models import Report
 from fieldapp.tickets.models import Ticket
 from fieldapp.today.maps import links, place
-from fieldapp.today.steps import PAUSE_WORDS, NextStep, happened, next_step, remark
+from fieldapp.today.steps import PAUSE_WORDS, NextStep, WayOut, happened, remark, steps_of, ways_out
 from fieldapp.visits import queries as visits
 from fieldapp.visits.models import ENGINEER_SEES_OWN_WORK, PAUSE_REASONS, Visit, own_work
 from fieldapp.visits.transitions import DONE, TRANSITIONS
 
 AWAITED = frozenset({"scheduled", "accepted", "traveling"})
 UNDER_WAY = frozenset({"traveling", "arrived", "working", "paused", "awaiting_sign"})
-OBSTACLES = frozenset({"paused", "no_show", "cannot_complete", "declined", "canceled"})
 PAST_AT_MOST = 5
 OPEN_ITEMS_AT_MOST = 10
 
@@ -71,7 +70,10 @@ class StripDay:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """An engineer's day. ``first`` is the visit under way, or else the next; it stands in no other list."""
+    """An engineer's day. ``first`` is the visit under way, or else the next; it stands in no other list.
+
+    ``steps`` are all of ``first``; ``after`` is the address of the visit that follows it, or empty.
+    """
 
     name: str
     is_today: bool
@@ -79,7 +81,8 @@ class Day:
     week_before: str
     week_after: str
     first: Card | None
-    step: NextStep | None
+    steps: list[NextStep]
+    after: str
     left_over: list[Card]
     rest: list[Card]
     upcoming: Card | None
@@ -96,6 +99,7 @@ def day_of(user: User, chosen: date | None) -> Day:
     left_over = [_card(row, today) for row in visits.cards_left_over(user, _midnight(today))] if chosen == today else []
     first = _first(left_over, cards) if chosen == today else None
     rest = sorted((card for card in cards if card is not first), key=lambda card: card.closed)
+    left_over = [card for card in left_over if card is not first]
     upcoming = None
     if chosen == today and first is None:
         row = visits.next_card(user, _midnight(today + timedelta(days=1)))
@@ -107,8 +111,9 @@ def day_of(user: User, chosen: date | None) -> Day:
         week_before=f"/?day={chosen - timedelta(days=7)}",
         week_after=f"/?day={chosen + timedelta(days=7)}",
         first=first,
-        step=next_step(first.id, first.status) if first else None,
-        left_over=[card for card in left_over if card is not first],
+        steps=steps_of(first.id) if first else [],
+        after=next((card.href for card in (*rest, *left_over) if not card.closed), ""),
+        left_over=left_over,
         rest=rest,
         upcoming=upcoming,
         all_done=bool(cards) and first is None,
@@ -234,7 +239,8 @@ class VisitPage:
     time: str
     ahead: str
     late: str
-    step: NextStep | None
+    steps_ahead: list[NextStep]
+    ways_out: list[WayOut]
     possible: frozenset[str]
     maps: list[tuple[str, str, str]]
     phones: list[tuple[str, str]]
@@ -247,9 +253,9 @@ class VisitPage:
     problem: Problem | None = field(default=None)
 
     @property
-    def obstacles(self) -> bool:
-        """Whether anything but the next step can be done now: pause, absent, cannot finish, decline, cancel."""
-        return not OBSTACLES.isdisjoint(self.possible)
+    def can_cancel(self) -> bool:
+        """Whether the office can cancel it."""
+        return "canceled" in self.possible
 
     @property
     def pause_reasons(self) -> list[tuple[str, str]]:
@@ -332,6 +338,7 @@ def visit_page(visit_id: UUID, user: User, problem: Problem | None = None) -> Vi
     locale = locale_name()
     row = _sheet(visit_id, user, locale)
     ahead, late = _distance(row, _is_today(row)) if row.window_start else ("", "")
+    own = row.lead_id == user.id and row.closed_at is None
     in_warranty = None if row.warranty_until is None else row.warranty_until >= _local_day(clock.now())
     return VisitPage(
         row=row,
@@ -341,7 +348,8 @@ def visit_page(visit_id: UUID, user: User, problem: Problem | None = None) -> Vi
         time=_window(row),
         ahead=ahead,
         late=late,
-        step=next_step(row.id, row.status) if row.lead_id == user.id else None,
+        steps_ahead=steps_of(row.id) if own else [],
+        ways_out=ways_out() if own else [],
         possible=possible(row.status, user.role),
         maps=_maps(row, user.map_app),
         phones=_phones(row),

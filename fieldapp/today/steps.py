@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fieldapp.i18n import _, duration, lazy
 from fieldapp.visits.operations import SKEW_LIMIT
+from fieldapp.visits.transitions import STATES, TRANSITIONS
 
 PAUSE_WORDS = {
     "break": lazy("Break"),  # L10n: 休息
@@ -19,37 +20,82 @@ PAUSE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """The one big button: a form that posts to ``href``, or a link when ``leads_to`` is None."""
+    """The one big button in some states: a form that posts to ``href``, or a link when ``leads_to`` is None.
+
+    ``shown_when``: the states in which it fits, space separated; ``done``: what happened then, in words.
+    """
 
     href: str
     label: str
     icon: str
-    shown_when: str = ""
+    shown_when: str
     leads_to: str | None = None
+    done: str = ""
+
+    def fits(self, status: str) -> bool:
+        return status in self.shown_when.split()
 
 
-_POSTED = {
-    "scheduled": ("acceptance", lazy("Accept"), "check", "accepted"),  # L10n: 接受
-    "accepted": ("departure", lazy("Set off"), "van", "traveling"),  # L10n: 出发
-    "traveling": ("arrival", lazy("I have arrived"), "flag", "arrived"),  # L10n: 到达
-    "arrived": ("start", lazy("Start the work"), "play", "working"),  # L10n: 开始
-    "paused": ("resumption", lazy("Continue"), "play", "working"),  # L10n: 继续
-}
-_LINKED = {
-    "working": ("record", lazy("Fill in the record"), "edit"),  # L10n: 填写
-    "awaiting_sign": ("record", lazy("Sign"), "pen"),  # L10n: 签字
-}
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """Something that stands in the way: its noun, the words of its button, the states in which it can be said."""
+
+    noun: str
+    label: str
+    icon: str
+    shown_when: str
+    leads_to: str
+    done: str
 
 
-def next_step(visit_id: UUID, status: str) -> NextStep | None:
-    """What the engineer of a visit does next; None when nothing is left to do on site."""
-    if status in _POSTED:
-        noun, label, icon, leads_to = _POSTED[status]
-        return NextStep(f"/visits/{visit_id}/{noun}", str(label), icon, status, leads_to)
-    if status in _LINKED:
-        noun, label, icon = _LINKED[status]
-        return NextStep(f"/visits/{visit_id}/{noun}", str(label), icon)
-    return None
+# noun, label, icon, the state in which it fits, the event, the state that follows
+_POSTED = (
+    ("acceptance", lazy("Accept"), "check", "scheduled", "accepted"),  # L10n: 接受
+    ("departure", lazy("Set off"), "van", "accepted", "departed"),  # L10n: 出发
+    ("arrival", lazy("I have arrived"), "flag", "traveling", "arrived"),  # L10n: 到达
+    ("start", lazy("Start the work"), "play", "arrived", "started"),  # L10n: 开始
+    ("resumption", lazy("Continue"), "play", "paused", "resumed"),  # L10n: 继续
+)
+_LINKED = (
+    ("record", lazy("Fill in the record"), "edit", "working"),  # L10n: 填写
+    ("record", lazy("Sign"), "pen", "awaiting_sign"),  # L10n: 签字
+)
+_WAYS_OUT = (
+    ("pause", lazy("Pause"), "pause", "paused"),  # L10n: 暂停
+    ("absence", lazy("Customer absent"), "person", "no_show"),  # L10n: 客户不在
+    ("inability", lazy("Cannot complete"), "cancel", "cannot_complete"),  # L10n: 无法完成
+    ("refusal", lazy("Decline"), "undo", "declined"),  # L10n: 拒绝
+)
+WITHOUT_STEP = " ".join(sorted(set(STATES) - {row[3] for row in (*_POSTED, *_LINKED)}))
+TO_FILL_IN = "arrived working paused"
+_LEADS_TO = {"declined": "declined"}  # the visit is nobody's then; to this engineer it is declined
+
+
+def steps_of(visit_id: UUID) -> list[NextStep]:
+    """Every step of a visit on site, each with the states in which it is the next one: a phone shows them in turn."""
+    posted = [
+        NextStep(f"/visits/{visit_id}/{noun}", str(label), icon, fits, _target(event), happened(event)[0])
+        for noun, label, icon, fits, event in _POSTED
+    ]
+    linked = [NextStep(f"/visits/{visit_id}/{noun}", str(label), icon, fits) for noun, label, icon, fits in _LINKED]
+    return [*posted, *linked]
+
+
+def ways_out() -> list[WayOut]:
+    """What an engineer can say when something stands in the way."""
+    return [
+        WayOut(noun, str(label), icon, " ".join(TRANSITIONS[event].sources), _target(event), happened(event)[0])
+        for noun, label, icon, event in _WAYS_OUT
+    ]
+
+
+def with_way_out() -> str:
+    """The states in which there is one."""
+    return " ".join(sorted({state for way in _WAYS_OUT for state in TRANSITIONS[way[3]].sources}))
+
+
+def _target(event: str) -> str:
+    return _LEADS_TO.get(event, TRANSITIONS[event].target)
 
 
 # ---- what happened -----------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from jinja2.runtime import Macro
 from markupsafe import Markup
 from werkzeug.wrappers import Response as AnyResponse
 
-from fieldapp import clock
 from fieldapp.errors import FieldAppError, Invalid, NotAllowedNow, answer, wants_json
 from fieldapp.i18n import _, locale_name
 from fieldapp.security import EVERYONE, requires
 from fieldapp.today import operations
-from fieldapp.today.queries import Problem, day_of, visit_page
+from fieldapp.today.queries import Problem, VisitPage, day_of, visit_page
+from fieldapp.today.steps import TO_FILL_IN, WITHOUT_STEP, with_way_out
 from fieldapp.visits.views import blueprint as visits
 
 blueprint = Blueprint("today", __name__)
@@ -41,14 +41,14 @@ def show() -> AnyResponse | str:
     """The engineer's day, or another with ``?day=2026-11-21``; the office works on its board."""
     if current_user.in_office:
         return redirect("/dispatch")
-    return render_template("today/index.html", day=day_of(current_user, _chosen_day()), now=clock.now())
+    return render_template("today/index.html", day=day_of(current_user, _chosen_day()))
 
 
 @blueprint.get("/visits/<uuid:visit_id>")
 @requires(*EVERYONE)
 def visit(visit_id: UUID) -> str:
     """One visit: all that is known, and the one next step. The office reads it."""
-    return render_template("today/visit.html", page=visit_page(visit_id, current_user), now=clock.now())
+    return _visit_page(visit_page(visit_id, current_user))
 
 
 @blueprint.post("/visits/<uuid:visit_id>/map-app")
@@ -68,7 +68,17 @@ def refused_step(error: FieldAppError) -> Response:
     typed = {name: text for name, text in request.form.items() if name not in NOT_TYPED}
     problem = Problem(request.path.rpartition("/")[2], error.sentence, error.fields, typed)
     page = visit_page(request.view_args["visit_id"], current_user, problem)
-    return make_response(render_template("today/visit.html", page=page, now=clock.now()), error.status)
+    return make_response(_visit_page(page), error.status)
+
+
+def _visit_page(page: VisitPage) -> str:
+    return render_template(
+        "today/visit.html",
+        page=page,
+        to_fill_in=TO_FILL_IN,
+        without_step=WITHOUT_STEP,
+        with_way_out=with_way_out(),
+    )
 
 
 def _chosen_day() -> date | None:
