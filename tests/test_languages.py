@@ -20,7 +20,7 @@ from fieldapp.customers.models import Asset
 from fieldapp.i18n import LOCALES, gettext, lazy, ngettext
 from fieldapp.records import operations as records
 from fieldapp.records.content import CONSENTS
-from fieldapp.records.operations import Evaluation, Given
+from fieldapp.records.values import Evaluation, Given
 from fieldapp.tickets.models import Ticket
 from fieldapp.visits.models import Visit
 from fieldapp.visits.transitions import LABELS, STATES

@@ -19,9 +19,9 @@ from fieldapp.extensions import db, uuid7
 from fieldapp.offline.operations import Told, new_told
 from fieldapp.outbox import Promise
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Evaluation, Filled, Given, PartLine
 from fieldapp.records.queries import record_of
 from fieldapp.records.standing import standing_of
+from fieldapp.records.values import Evaluation, Filled, Given, PartLine
 from fieldapp.reports import operations as reports
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs

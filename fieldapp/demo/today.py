@@ -18,7 +18,7 @@ from fieldapp.demo.company import FAULTS, Fault
 from fieldapp.extensions import settings, uuid7
 from fieldapp.offline.operations import Told, new_told
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
+from fieldapp.records.values import Evaluation, Filled, Given, OpenLine, PartLine
 from fieldapp.tickets.models import Ticket
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit

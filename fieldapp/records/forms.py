@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -24,17 +28,54 @@ from wtforms import (
 )
 from wtforms.validators import NumberRange, Optional, ValidationError
 
+from fieldapp import clock
 from fieldapp.errors import Invalid
 from fieldapp.extensions import settings
 from fieldapp.i18n import _, lazy
 from fieldapp.records.models import OpenItem, ServiceRecord
-from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine, known_of
+from fieldapp.records.operations import known_of
+from fieldapp.records.values import (
+    Basis,
+    Evaluation,
+    Filled,
+    Given,
+    NamedPhoto,
+    OpenLine,
+    PartLine,
+    Shown,
+    Whole,
+)
+from fieldapp.storage import SHA256
 from fieldapp.visits.models import Visit
 
 LOCAL_TIME = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 LONG, LINES = 4000, 200  # what a page of the report can be made of
 MOST_ROWS = 30
 SPARE_ROWS = 3
+TIMES = ("started_at", "ended_at")
+# What the customer's screen shows of the form, each value as it is sent (static/js/offline/shown.js).
+SHOWN = (
+    "cause",
+    "content_text",
+    "customer_name",
+    "outcome",
+    "prevention",
+    "remark",
+    "service_type",
+    "solution",
+    "started_at",
+    "ended_at",
+    "times_reason",
+    "tools",
+    "contact_phone",
+    "skill_rating",
+    "attitude_rating",
+    "signer_name",
+)
+SHOWN_ROWS = {
+    "parts": ("name", "quantity", "serial", "old_serial"),
+    "open_items": ("text", "cause", "part", "promised_by"),
+}
 SERVICE_TYPES = [
     SelectChoice("implementation", lazy("Implementation")),  # L10n: 实施
     SelectChoice("maintenance", lazy("Maintenance")),  # L10n: 维护
@@ -146,7 +187,10 @@ class RecordForm(Form):
         return self
 
     def complain(self, errors: Mapping[str, str]) -> RecordForm:
-        """Put the sentences of an operation at the fields they are about."""
+        """Put the sentences of an operation at the fields they are about; a list has a row to write into."""
+        for rows in (self.parts, self.open_items):
+            if not len(rows):
+                rows.append_entry()
         for name, sentence in errors.items():
             if name in self and not self[name].errors:
                 self[name].errors = [sentence]
@@ -225,6 +269,128 @@ def given(form: MultiDict[str, str], role: str, evidence: Mapping[str, Any]) -> 
         strokes=strokes if method == "drawn" else "",
         evidence=evidence,
     )
+
+
+# ---- a record that comes whole ------------------------------------------------------------------------
+
+
+def whole(form: MultiDict[str, str], visit_id: UUID, evidence: Mapping[str, Any]) -> Whole:
+    """Everything that a phone sends when a record is finished (raises Invalid with a sentence at what cannot be read)."""
+    customer = given(form, "customer", evidence)
+    signer = form.get("signer_name", "") or customer.name
+    return Whole(
+        filled=RecordForm(_without_reset_clock(form)).filled(),
+        customer=replace(customer, name=signer[:80], at=_device_time(form.get("customer_at", ""))),
+        evaluation=replace(evaluation(form), contact_phone=_last(form, "contact_phone")[:40]),
+        engineer=replace(given(form, "engineer", evidence), at=_device_time(form.get("engineer_at", ""))),
+        photos=_named_photos(form.get("photos", "")),
+        basis=basis(form) or Basis(),
+        shown=_shown(form, visit_id),
+    )
+
+
+def basis(form: MultiDict[str, str]) -> Basis | None:
+    """What the draft on the phone started from; None when it does not say."""
+    said = _json(form.get("base", ""))
+    if not isinstance(said, dict):
+        return None
+    fields, revision = said.get("fields"), said.get("revision")
+    return Basis(revision=revision if type(revision) is int else None, filled=_filled_before(fields))
+
+
+def _filled_before(fields: object) -> Filled | None:
+    if not isinstance(fields, dict):
+        return None
+    pairs = [(str(name), str(each)) for name, values in fields.items() if isinstance(values, list) for each in values]
+    try:
+        return RecordForm(MultiDict(pairs)).filled()
+    except Invalid:
+        return None
+
+
+def _without_reset_clock(form: MultiDict[str, str]) -> MultiDict[str, str]:
+    """A phone whose battery was empty believes that it is 1970: hours that it wrote then say nothing."""
+    kept = [(name, text) for name, text in form.items(multi=True) if not (name in TIMES and text.startswith("19"))]
+    return MultiDict(kept)
+
+
+def _named_photos(text: str) -> tuple[NamedPhoto, ...]:
+    listed = _json(text) if text else []
+    if not isinstance(listed, list):
+        raise Invalid(_("The list of photos cannot be read."))
+    return tuple(_named_photo(each) for each in listed)
+
+
+def _named_photo(said: object) -> NamedPhoto:
+    if not isinstance(said, dict) or not SHA256.fullmatch(str(said.get("sha256"))) or not _whole(said.get("size")):
+        raise Invalid(_("The list of photos cannot be read."))
+    return NamedPhoto(
+        sha256=str(said["sha256"]),
+        size=said["size"],
+        kind=str(said.get("kind", "")),
+        caption=_storable(str(said.get("caption", ""))),
+        taken_at=_device_time(str(said.get("taken_at", ""))),
+        width=_whole(said.get("width")),
+        height=_whole(said.get("height")),
+    )
+
+
+def _storable(text: str) -> str:
+    """JSON can spell half characters and NUL, which no form can send and no database keeps."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def _shown(form: MultiDict[str, str], visit_id: UUID) -> Shown | None:
+    """What the customer's screen displayed: kept word for word, and compared with the form that came."""
+    text = form.get("shown", "")
+    if not text:
+        return None
+    said, claimed = _json(text), form.get("shown_sha256", "")
+    sealed = hashlib.sha256(text.encode()).hexdigest() == claimed
+    return Shown(text=text, matches=sealed and isinstance(said, dict) and _says(said, form, visit_id))
+
+
+def _says(said: dict[str, Any], form: MultiDict[str, str], visit_id: UUID) -> bool:
+    expected: dict[str, Any] = {name: _one_line_end(form.get(name, "")) for name in SHOWN}
+    expected |= {name: _rows_shown(form, name, columns) for name, columns in SHOWN_ROWS.items()}
+    expected |= {"solved": form.getlist("solved"), "visit": str(visit_id)}
+    expected["photos"] = [photo.sha256 for photo in _named_photos(form.get("photos", ""))]
+    return all(_one_line_end(said.get(name)) == value for name, value in expected.items())
+
+
+def _rows_shown(form: MultiDict[str, str], name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows that say something in their first column, in the order in which they came."""
+    lead = re.compile(rf"{name}-(\d+)-{columns[0]}")
+    numbers = [found[1] for key, text in form.items() if (found := lead.fullmatch(key)) and text.strip()]
+    return [{column: form.get(f"{name}-{number}-{column}", "") for column in columns} for number in numbers]
+
+
+def _one_line_end(value: Any) -> Any:
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
+
+
+def _json(text: str) -> Any:
+    """What the text holds; None when it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _last(form: MultiDict[str, str], name: str) -> str:
+    """The form and the customer's screen have the field; the customer wrote last."""
+    return next(reversed(form.getlist(name)), "")
+
+
+def _whole(number: object) -> int | None:
+    return number if type(number) is int and 0 < number <= 2**31 - 1 else None
+
+
+def _device_time(text: str) -> datetime | None:
+    return clock.parse_device_time(text) if text else None
+
+
+# ---- below --------------------------------------------------------------------------------------------
 
 
 def _has_ink(strokes: str) -> bool:

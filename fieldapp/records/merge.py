@@ -83,9 +83,11 @@ def rows(base: Sequence[Hashable], phone: Sequence[Hashable], office: Sequence[H
 
 
 def phone_only(base: Groups, phone: Groups, office: Groups) -> Merged:
-    """The phone's values throughout; every other word of the office is a conflict. For what, merged, makes no sense."""
-    different = [name for name in phone if office[name] not in (phone[name], base[name])]
-    return Merged(dict(phone), (), {name: Conflict(base[name], phone[name], office[name]) for name in different})
+    """The phone's values; every other word of the office is a conflict. For what makes no sense when merged."""
+    merged = merge(base, phone, office)
+    values = {**phone, UNION: merged.values[UNION]}
+    different = [name for name in phone if name != UNION and office[name] not in (phone[name], base[name])]
+    return Merged(values, (), {name: Conflict(base[name], phone[name], office[name]) for name in different})
 
 
 # ---- the form as groups -----------------------------------------------------------------------------
@@ -107,9 +109,7 @@ def filled(values: Groups) -> Filled:
 
 def without_gaps(office: Filled, base: Filled) -> Filled:
     """The office's form as a change to ``base``: a time that it does not hold was not typed there, so it is no change."""
-    return replace(
-        office, started_at=office.started_at or base.started_at, ended_at=office.ended_at or base.ended_at
-    )
+    return replace(office, started_at=office.started_at or base.started_at, ended_at=office.ended_at or base.ended_at)
 
 
 def _text(text: str) -> str:

@@ -6,21 +6,24 @@ Each public function is one use case and one transaction and returns what the re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm.attributes import flag_modified
 
-from fieldapp import audit, clock, outbox
+from fieldapp import audit, clock
 from fieldapp.accounts.models import User
 from fieldapp.errors import Invalid, NotAllowedNow
 from fieldapp.extensions import db, locked, operation, serialize, settings, uuid7
 from fieldapp.i18n import _
-from fieldapp.offline.operations import Receipt, Told
-from fieldapp.records import content, ink, pictures
+from fieldapp.offline.models import Case
+from fieldapp.offline.operations import NoLongerYours, Receipt, Told, settle_case
+from fieldapp.offline.times import SKEW_LIMIT, happened_at
+from fieldapp.records import conflicts, content, ink, photos, suggestions
+from fieldapp.records.conflicts import Took
 from fieldapp.records.models import (
     OUTCOMES,
     PHOTO_KINDS,
@@ -33,14 +36,15 @@ from fieldapp.records.models import (
     ServiceRecord,
     Signature,
 )
+from fieldapp.records.photos import MOST_PHOTOS, promise_report
 from fieldapp.records.queries import record_of
 from fieldapp.records.standing import standing_of
+from fieldapp.records.values import Basis, Evaluation, Filled, Given, OpenLine, Whole
 from fieldapp.storage import blobs
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit, VisitEvent
 
 FILLING = ("arrived", "working", "paused")
-MOST_PHOTOS = 20
 EVENT_SLACK = timedelta(minutes=1)
 FUTURE_SLACK = timedelta(minutes=10)
 LONGEST_SERVICE = timedelta(days=14)
@@ -52,90 +56,37 @@ METHODS_OF = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartLine:
-    """One part as typed."""
-
-    name: str
-    serial: str = ""
-    quantity: int = 1
-    old_serial: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenLine:
-    """One open item as typed."""
-
-    text: str
-    cause: str = ""
-    part: str = ""
-    promised_by: date | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filled:
-    """The fields of the form as typed values; what is empty is simply not filled yet."""
-
-    service_type: str | None = None
-    customer_name: str = ""
-    content_text: str = ""
-    outcome: str | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    times_reason: str = ""
-    remark: str = ""
-    contact_phone: str = ""
-    cause: str = ""
-    solution: str = ""
-    prevention: str = ""
-    tools: str = ""
-    parts: tuple[PartLine, ...] = ()
-    open_items: tuple[OpenLine, ...] = ()
-    solved_item_ids: tuple[UUID, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """客户评价 (F7, F8) and the signer's phone (F12)."""
-
-    skill_rating: str | None = None
-    attitude_rating: str | None = None
-    contact_phone: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """A signature as it was given, or the reason why it was not. ``strokes`` is the pad's JSON;
-    ``evidence``: address and user agent at upload."""
-
-    method: str
-    name: str = ""
-    phone: str = ""
-    reason: str = ""
-    strokes: str = ""
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-
-
 # ---- filling ----------------------------------------------------------------------------------------
 
 
 @operation
-def save(visit: Visit, filled: Filled, *, by: User, told: Told | None = None) -> Receipt:
-    """Keep the draft. ``told.base_revision``: the draft the person saw; another one meanwhile raises NotAllowedNow."""
-    record = _draft(visit, by=by)
+def save(visit: Visit, filled: Filled, *, by: User, basis: Basis | None = None, told: Told | None = None) -> Receipt:
+    """Keep the draft. ``told.base_revision``: the draft the person saw; another one meanwhile raises NotAllowedNow,
+    unless their own phone wrote it. What a phone's queue brings is merged instead, from ``basis`` on.
+    """
+    record = _draft(visit, by=by, told=told)
+    if told and told.queued:
+        took = _take_form(record, filled, basis or Basis(revision=told.base_revision), told=told)
+        took.keep_conflicts(record, by=by, told=told)
+        return _receipt(record, **took.outcome)
     base = told.base_revision if told else None
-    if base is not None and base < record.draft_revision:
+    if base is not None and base < record.draft_revision and not _same_phone(record, told):
         raise NotAllowedNow(_("This record was changed elsewhere meanwhile. Your text is kept here; please compare."))
     _write(record, filled)
-    flag_modified(record, "solved_item_ids")  # so that a saving of parts alone is the next revision, too
-    db.session.flush()
+    _note_phone(record, told)
     return _receipt(record)
 
 
 @operation
 def acknowledge_backup(visit: Visit, given: Given, *, by: User, told: Told | None = None) -> Receipt:
-    """已提醒客户备份账套 (F6): signed by the customer, refused with a reason, or not applicable."""
-    record = _draft(visit, by=by)
+    """已提醒客户备份账套 (F6): signed by the customer, refused with a reason, or not applicable.
+
+    When a phone tells of it after the visit was given to somebody else or closed, it belongs to the engineer's own
+    record beside, as the rest of that work will.
+    """
+    if told and told.queued and (visit.lead_id != by.id or (visit.closed and visit.status != "canceled")):
+        visit = visits.seat(visit, by=by, told=told)
+    record = _draft(visit, by=by, told=told)
     _void(record, "backup_ack")
     statement = content.canonical_backup(record)
     _sign(record, "backup_ack", given, consent="backup_ack/1", content_hash=content.sha256(statement), by=by, told=told)
@@ -158,20 +109,19 @@ def add_photo(
     """Keep a photo (before, after, label). The same picture twice is one photo."""
     if kind not in PHOTO_KINDS:
         raise Invalid(_("Say whether the photo was taken before or after, or shows the label."))
-    picture = pictures.normalised(upload)
+    picture = photos.keep(upload)
     record = _draft(visit, by=by)
     kept = [photo for photo in record.photos if photo.removed_at is None]
     if len(kept) >= MOST_PHOTOS:
         raise Invalid(_("A record holds at most %(most)s photos.", most=MOST_PHOTOS))
-    sha256 = blobs.put(picture.full)
-    photo = next((each for each in record.photos if each.sha256 == sha256), None)
+    photo = next((each for each in record.photos if each.sha256 == picture.full), None)
     if photo is None:
         photo = Photo(
             id=uuid7(),
-            sha256=sha256,
-            print_sha256=blobs.put(picture.print),
-            thumb_sha256=blobs.put(picture.thumb),
-            size=len(picture.full),
+            sha256=picture.full,
+            print_sha256=picture.print,
+            thumb_sha256=picture.thumb,
+            size=picture.size,
             width=picture.width,
             height=picture.height,
             taken_at=taken_at or (told.at if told else clock.now()),
@@ -180,7 +130,7 @@ def add_photo(
         record.photos.append(photo)
     photo.kind, photo.caption, photo.removed_at = kind, caption.strip()[:200], None
     db.session.flush()
-    return _receipt(record, photo=str(photo.id), sha256=sha256)
+    return _receipt(record, photo=str(photo.id), sha256=picture.full)
 
 
 @operation
@@ -200,12 +150,7 @@ def remove_photo(visit: Visit, photo_id: UUID, *, by: User, told: Told | None = 
 def finish(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """The work is done: check F2–F6 and F9, freeze the content, and ask for signatures (raises Invalid)."""
     record = _draft(visit, by=by)
-    nobody_said_when = record.ended_at is None
-    _default_times(record, told.at if told else clock.now())
-    _check_complete(record)
-    facts = {"record": str(record.id), "ended_by_default": nobody_said_when}
-    visits.step(visit, "finished", by=by, told=told, at=record.ended_at, **facts)
-    _freeze(record)
+    _finish(record, by=by, told=told)
     return _receipt(record, status=visit.status)
 
 
@@ -213,12 +158,7 @@ def finish(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
 def reopen(visit: Visit, *, by: User, told: Told | None = None) -> Receipt:
     """Back to work before all have signed: signatures of the frozen content are voided, and kept."""
     record = _frozen(visit)
-    visits.step(visit, "reopened", by=by, told=told, content_hash=record.content_hash)
-    for role in ("customer", "engineer"):
-        _void(record, role)
-    record.frozen_at = record.content = record.content_hash = None
-    if _ended_by_default(visit):
-        record.ended_at = None  # the work goes on: its end is not the one that was put in for an empty field
+    _reopen(record, by=by, told=told)
     return _receipt(record, status=visit.status)
 
 
@@ -244,14 +184,38 @@ def complete(
     record = _frozen(visit)
     if customer is not None:
         _take_customer(record, evaluation or Evaluation(), customer, by=by, told=told)
-    if {"customer", "backup_ack"} & set(standing_of(record).missing):
-        raise Invalid(
-            _("The customer has not signed yet."), fields={"customer_method": _("Signature or reason needed.")}
-        )
-    _void(record, "engineer")
-    _sign(record, "engineer", engineer, consent="engineer/1", content_hash=record.frozen_hash, by=by, told=told)
-    _close(visit, record, by=by, told=told)
+    _end(record, engineer, by=by, told=told)
     return _receipt(record, status=visit.status)
+
+
+@operation
+def complete_whole(visit: Visit, whole: Whole, *, by: User, told: Told) -> Receipt:
+    """The record, the customer's part and the engineer's signature in one piece, as a phone without signal keeps them
+    (raises Invalid, NotAllowedNow; ADR 16). All of it happens or none.
+
+    The office may have changed the draft meanwhile: the two are merged, and what cannot be is a case. The photos it
+    names come later. What a phone's queue brings finds its visit whatever the plan says by now.
+    """
+    place = visits.seat(visit, by=by, told=told) if told.queued else locked(visit)
+    record = _draft_again(place, by=by, told=told)
+    took = _take_form(record, whole.filled, whole.basis, told=told)
+    photos.name_photos(record, whole.photos, by=by, at=told.at)
+    if place.id != visit.id:
+        _bring_acknowledgement(visit, record, by=by)
+    try:
+        _finish(record, by=by, told=told)
+    except Invalid:
+        if not took.from_office:
+            raise
+        took = took.phone_only()
+        _write(record, took.filled)
+        _finish(record, by=by, told=told)
+    took.keep_conflicts(record, by=by, told=told)
+    seen = _what_was_shown(whole, took, record)
+    _take_customer(record, whole.evaluation, _seeing(whole.customer, seen), by=by, told=told)
+    _end(record, _seeing(whole.engineer, seen), by=by, told=told)
+    suggestions.take_phone(record, whole, by=by, told=told)
+    return _receipt(record, visit=str(place.id), status=place.status, **took.outcome)
 
 
 @operation
@@ -263,7 +227,7 @@ def review(visit: Visit, given: Given, *, by: User, told: Told | None = None) ->
         raise NotAllowedNow(_("There is no signed record to review yet."))
     visits.step(visit, "reviewed", by=by, told=told, record=str(record.id))
     _sign(record, "manager", given, consent="manager/1", content_hash=record.frozen_hash, by=by, told=told)
-    _promise_report(record, visit, edition="manager")
+    promise_report(record, edition="manager")
     return _receipt(record, status=visit.status)
 
 
@@ -300,24 +264,65 @@ def correct(
         item.closed_at = item.closed_at or clock.now()
     visits.note_event(visit, "corrected", by=by, told=told, record=str(new.id), revision=new.revision)
     audit.record("record.corrected", "record", new.id, by=by.id, corrects=str(old.id), content=new.frozen_hash)
-    _promise_report(new, visit, edition="signed")
+    promise_report(new, edition="signed")
     return _receipt(new)
+
+
+@operation
+def resolve_conflict(case: Case, chosen: Mapping[str, str], *, by: User, told: Told | None = None) -> Receipt:
+    """A person of the office decided between the phone's and the office's words: ``chosen`` has a text for each field.
+
+    On a draft the words are its next revision, on a signed record a correction; where they are what stands there
+    already, nothing changes. Both sides stay with the case, which is settled (raises Invalid, NotAllowedNow).
+    """
+    case = locked(case)
+    decided = conflicts.decided(case, chosen)
+    record = record_of(db.session.get_one(ServiceRecord, UUID(case.facts["record"])).visit)
+    if record is None:
+        raise RuntimeError("a case of a record that is not there")
+    wanted = conflicts.with_decided(record, decided)
+    settle_case(case, by=by, decision=conflicts.decision_text(decided))
+    if not conflicts.differs(record, wanted):
+        return _receipt(record)
+    if record.signed:
+        reason = _("The office resolved what phone and office had written differently.")
+        acknowledged = Given(method="absent", reason=_("Decided by the office afterwards, without the customer."))
+        return correct(record.visit, wanted, reason=reason, acknowledged=acknowledged, by=by, told=told)
+    if record.frozen:
+        raise NotAllowedNow(_("The record is being signed at this moment. Please decide when that is done."))
+    _write(record, wanted)
+    _note_phone(record, None)
+    return _receipt(record)
 
 
 # ---- below: drafts ----------------------------------------------------------------------------------
 
 
-def _draft(visit: Visit, *, by: User) -> ServiceRecord:
-    """The draft of this visit, made when there is none (raises NotAllowedNow when it cannot be changed now)."""
+def _draft(visit: Visit, *, by: User, told: Told | None = None) -> ServiceRecord:
+    """The draft of this visit, made when there is none (raises NotAllowedNow when it cannot be changed now).
+
+    A phone's queue may tell of work on a visit that is planned anew or cancelled by now: a draft of it is kept.
+    """
     visit = locked(visit)
     record = record_of(visit)
+    if visit.lead_id != by.id:
+        raise NoLongerYours(_("This visit does not exist, or it is not yours to see."))
     if record is not None and record.signed:
         raise NotAllowedNow(_("A signed record cannot be changed. Write a correction instead."))
     if record is not None and record.frozen:
         raise NotAllowedNow(_("The record is waiting for signatures. Go back to work to change it."))
-    if visit.status not in FILLING:
+    ahead = told is not None and told.queued and (not visit.closed or visit.status == "canceled")
+    if visit.status not in FILLING and not ahead:
         raise NotAllowedNow(_("The record can be filled in from arrival on."))
     return record or _new(visit, by=by)
+
+
+def _draft_again(visit: Visit, *, by: User, told: Told) -> ServiceRecord:
+    """The draft for a record that comes whole: signatures that were begun on another page are voided for it."""
+    record = record_of(visit)
+    if record is not None and record.frozen and not record.signed and visit.status == "awaiting_sign":
+        _reopen(record, by=by, told=told)
+    return _draft(visit, by=by, told=told)
 
 
 def _new(visit: Visit, *, by: User) -> ServiceRecord:
@@ -336,7 +341,7 @@ def _new(visit: Visit, *, by: User) -> ServiceRecord:
     return record
 
 
-def known_of(visit: Visit) -> dict[str, str]:
+def known_of(visit: Visit) -> dict[str, Any]:
     """Fields of the form (F2, F3, F12) that nobody has to type, because the visit says them."""
     return {
         "service_type": visit.kind if visit.kind in SERVICE_TYPES else "maintenance",
@@ -384,7 +389,48 @@ def _check_choices(filled: Filled) -> None:
             raise Invalid(_("Choose one of the answers."), fields={name: _("Choose one of the answers.")})
 
 
+def _take_form(record: ServiceRecord, filled: Filled, basis: Basis, *, told: Told) -> Took:
+    """Bring the phone's form into the draft: as it is, or merged with what was written elsewhere since ``basis``."""
+    current = basis.revision == record.draft_revision or _same_phone(record, told)
+    basis = replace(basis, filled=basis.filled or Filled(**known_of(record.visit)))
+    took = conflicts.take(record, filled, None if current else basis)
+    _write(record, took.filled)
+    _note_phone(record, told)
+    return took
+
+
+def _same_phone(record: ServiceRecord, told: Told | None) -> bool:
+    return told is not None and told.device is not None and told.device == record.draft_device
+
+
+def _note_phone(record: ServiceRecord, told: Told | None) -> None:
+    record.draft_device = told.device if told else None
+    flag_modified(record, "solved_item_ids")  # so that a saving of parts alone is the next revision, too
+    db.session.flush()
+
+
 # ---- below: finishing -------------------------------------------------------------------------------
+
+
+def _finish(record: ServiceRecord, *, by: User, told: Told | None) -> None:
+    nobody_said_when = record.ended_at is None
+    moment = told.at if told else clock.now()
+    _default_times(record, moment)
+    if told and told.queued and _clock_was_wrong(told) and _wrong_times(record, told):
+        record.started_at, record.ended_at = record.visit.started_at or moment, moment
+    _check_complete(record, told=told)
+    facts = {"record": str(record.id), "ended_by_default": nobody_said_when}
+    visits.step(record.visit, "finished", by=by, told=told, at=record.ended_at, **facts)
+    _freeze(record)
+
+
+def _reopen(record: ServiceRecord, *, by: User, told: Told | None) -> None:
+    visits.step(record.visit, "reopened", by=by, told=told, content_hash=record.content_hash)
+    for role in ("customer", "engineer"):
+        _void(record, role)
+    record.frozen_at = record.content = record.content_hash = None
+    if _ended_by_default(record.visit):
+        record.ended_at = None  # the work goes on: its end is not the one that was put in for an empty field
 
 
 def _default_times(record: ServiceRecord, moment: datetime) -> None:
@@ -398,7 +444,7 @@ def _ended_by_default(visit: Visit) -> bool:
     return last is not None and bool(last.payload.get("ended_by_default"))
 
 
-def _check_complete(record: ServiceRecord, *, backup: bool = True) -> None:
+def _check_complete(record: ServiceRecord, *, backup: bool = True, told: Told | None = None) -> None:
     """F2, F4, F5, F6 and F9 as the form demands them; every sentence stands at its field."""
     wrong: dict[str, str] = {}
     if record.service_type is None:
@@ -413,25 +459,34 @@ def _check_complete(record: ServiceRecord, *, backup: bool = True) -> None:
         wrong["outcome"] = _("Something remains in the list below, so it is not all done.")
     if backup and record.signature("backup_ack") is None:
         wrong["backup"] = _("The backup reminder is not settled: signed, refused with a reason, or not applicable.")
-    wrong.update(_wrong_times(record))
+    wrong.update(_wrong_times(record, told))
     if wrong:
         raise Invalid(_("Some fields need your attention."), fields=wrong)
 
 
-def _wrong_times(record: ServiceRecord) -> dict[str, str]:
+def _wrong_times(record: ServiceRecord, told: Told | None) -> dict[str, str]:
+    """What cannot be. A phone whose clock is wrong wrote its own hours: they count, and the report says so (X21); the
+    reason for another start it asked for itself."""
+    queued = told is not None and told.queued
+    latest = max(clock.now(), (told.device_at if told and queued else None) or clock.now())
     start, end = record.started_at, record.ended_at
     if start is None or end is None:
         return {"started_at": _("When did the service start?")}
     if end < start:
         return {"ended_at": _("The end lies before the start.")}
-    if end > clock.now() + FUTURE_SLACK:
+    if end > latest + FUTURE_SLACK:
         return {"ended_at": _("The end lies in the future.")}
     if end - start > LONGEST_SERVICE:
         return {"started_at": _("A service of more than 14 days cannot be right.")}
     by_events = record.visit.started_at
-    if by_events and abs(start - by_events) > EVENT_SLACK and not record.times_reason:
+    if by_events and abs(start - by_events) > EVENT_SLACK and not record.times_reason and not queued:
         return {"times_reason": _("The start differs from the recorded one: please write why.")}
     return {}
+
+
+def _clock_was_wrong(told: Told) -> bool:
+    """Then hours that it wrote may be none at all (an end before the start): ours take their place (X21)."""
+    return abs(timedelta(seconds=told.skew_s or 0)) > SKEW_LIMIT
 
 
 def _freeze(record: ServiceRecord, frozen: bytes | None = None) -> None:
@@ -478,7 +533,8 @@ def _sign(
 ) -> Signature:
     """Bind a signature to a hash. ``place``: how the page names its fields, when not by the role."""
     drawn = _checked(role, given, place or role)
-    moment = told.at if told else clock.now()
+    received = told.received_at if told else clock.now()
+    at = given.at or (told.device_at if told else None)
     signature = Signature(
         id=uuid7(),
         role=role,
@@ -486,14 +542,14 @@ def _sign(
         name=given.name.strip() or (by.name if role in ("engineer", "manager") else ""),
         phone=given.phone.strip(),
         reason=given.reason.strip(),
-        strokes=drawn.as_text() if drawn else None,
+        strokes=given.strokes if drawn else None,
         png_sha256=blobs.put(ink.png(drawn)) if drawn else None,
         content_hash=content_hash,
         consent_id=consent,
         consent_sha256=content.consent_hash(consent),
-        signed_at=moment,
-        device_at=told.device_at if told else None,
-        received_at=told.received_at if told else clock.now(),
+        signed_at=happened_at(at, told.skew_s if told else None, received),
+        device_at=at,
+        received_at=received,
         witness_id=by.id,
         submission_id=told.submission_id if told else None,
         evidence=evidence_of(given.evidence, drawn, told),
@@ -544,6 +600,16 @@ def _void(record: ServiceRecord, role: str) -> None:
 # ---- below: the end of a visit ------------------------------------------------------------------------
 
 
+def _end(record: ServiceRecord, engineer: Given, *, by: User, told: Told | None) -> None:
+    if {"customer", "backup_ack"} & set(standing_of(record).missing):
+        raise Invalid(
+            _("The customer has not signed yet."), fields={"customer_method": _("Signature or reason needed.")}
+        )
+    _void(record, "engineer")
+    _sign(record, "engineer", engineer, consent="engineer/1", content_hash=record.frozen_hash, by=by, told=told)
+    _close(record.visit, record, by=by, told=told)
+
+
 def _close(visit: Visit, record: ServiceRecord, *, by: User, told: Told | None) -> None:
     moment = told.at if told else clock.now()
     record.signed_at = moment
@@ -555,7 +621,7 @@ def _close(visit: Visit, record: ServiceRecord, *, by: User, told: Told | None) 
         remaining = ";".join(item.text for item in record.open_items)
         visits.draft(visit.ticket, by=by, parent=visit, note=remaining)
     audit.record("record.signed", "record", record.id, by=by.id, content=record.frozen_hash)
-    _promise_report(record, visit, edition="signed")
+    promise_report(record, edition="signed")
 
 
 def _close_solved(record: ServiceRecord, visit: Visit, moment: datetime) -> None:
@@ -565,9 +631,37 @@ def _close_solved(record: ServiceRecord, visit: Visit, moment: datetime) -> None
         item.closed_at, item.closed_by_visit_id = moment, visit.id
 
 
-def _promise_report(record: ServiceRecord, visit: Visit, *, edition: str) -> None:
-    payload = {"record": str(record.id), "edition": edition}
-    outbox.promise("record_signed", payload, lane=visit.ticket.lane, uid=f"record_signed:{record.id}:{edition}")
+# ---- below: a record that comes whole -----------------------------------------------------------------
+
+
+def _bring_acknowledgement(original: Visit, record: ServiceRecord, *, by: User) -> None:
+    """Work that got a visit of its own: the backup reminder that this engineer had answered stands with the visit it
+    was made on, and counts here, too."""
+    first = record_of(original)
+    kept = first.origin.signature("backup_ack") if first else None
+    if kept is None or kept.witness_id != by.id or record.signature("backup_ack") is not None:
+        return
+    columns = {column.key: getattr(kept, column.key) for column in Signature.__mapper__.column_attrs}
+    moved = {"id": uuid7(), "record_id": record.id, "evidence": {**kept.evidence, "given_on": str(original.id)}}
+    record.signatures.append(Signature(**{**columns, **moved}))
+    db.session.flush()
+
+
+def _what_was_shown(whole: Whole, took: Took, record: ServiceRecord) -> dict[str, Any]:
+    """What the evidence says of the customer's screen, and of what was not on it: words of the office, our times."""
+    seen: dict[str, Any] = {"from_office": list(took.from_office)} if took.from_office else {}
+    if took.filled.started_at and (record.started_at, record.ended_at) != (
+        took.filled.started_at,
+        took.filled.ended_at,
+    ):
+        seen["times_by_server"] = True
+    if whole.shown is not None:
+        seen |= {"shown_sha256": blobs.put(whole.shown.text.encode()), "shown_matches": whole.shown.matches}
+    return seen
+
+
+def _seeing(given: Given, seen: Mapping[str, Any]) -> Given:
+    return replace(given, evidence={**given.evidence, **seen})
 
 
 # ---- below: corrections -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from fieldapp.records.queries import open_items_for, photo_or_404, record_of
 from fieldapp.security import EVERYONE, requires
 from fieldapp.storage import SHA256, blobs
 from fieldapp.visits.models import Visit
-from fieldapp.visits.queries import own_visit_or_404, visit_or_404
+from fieldapp.visits.queries import own_or_former_visit_or_404, own_visit_or_404, visit_or_404
 
 blueprint = Blueprint("records", __name__)
 KEEPING_PAGE = (Invalid, InProgress, TryLater)  # after these the page comes back with what was typed
@@ -70,13 +71,13 @@ def _fills(visit: Visit, record: ServiceRecord | None) -> bool:
 @requires("engineer")
 def save(visit_id: UUID) -> AnyResponse:
     """Keep the draft and stay on the form."""
-    visit = own_visit_or_404(visit_id, current_user)
     form = forms.RecordForm(request.form)
 
     def apply(told: Told) -> Receipt:
-        return operations.save(visit, form.filled(), by=current_user, told=told)
+        visit, basis = _mine(visit_id, told), forms.basis(request.form)
+        return operations.save(visit, form.filled(), basis=basis, by=current_user, told=told)
 
-    return _or_form_again(visit, form, apply, then=url_for(".edit", visit_id=visit_id))
+    return _or_form_again(visit_id, form, apply, then=url_for(".edit", visit_id=visit_id))
 
 
 @blueprint.post("/visits/<uuid:visit_id>/record/draft")
@@ -84,7 +85,7 @@ def save(visit_id: UUID) -> AnyResponse:
 def autosave(visit_id: UUID) -> AnyResponse:
     """The same as ``save`` while typing: last one wins, guarded by the draft's revision, no submission is kept."""
     visit = own_visit_or_404(visit_id, current_user)
-    told = told_by_request()
+    told = replace(told_by_request(), queued=False)
     receipt = operations.save(visit, forms.RecordForm(request.form).filled(), by=current_user, told=told)
     echoed = {"submission_id": str(told.submission_id), "body_sha256": told.body_sha256, "outcome": "draft"}
     return make_response(jsonify({**echoed, **receipt}), 200)
@@ -94,16 +95,22 @@ def autosave(visit_id: UUID) -> AnyResponse:
 @requires("engineer")
 def finish(visit_id: UUID) -> AnyResponse:
     """The work is done: keep the form, freeze it, and hand the phone to the customer."""
-    visit = own_visit_or_404(visit_id, current_user)
     form = forms.RecordForm(request.form)
 
     def apply(told: Told) -> Receipt:
-        return _save_and_finish(visit, form, told)
+        return _save_and_finish(_mine(visit_id, told), form, told)
 
-    response = _or_form_again(visit, form, apply, then=url_for(".hand_over", visit_id=visit_id))
-    if response.status_code in (200, 303) and visit.status == "awaiting_sign":  # not when an old answer is replayed
+    response = _or_form_again(visit_id, form, apply, then=url_for(".hand_over", visit_id=visit_id))
+    if response.status_code in (200, 303) and _awaits_signatures(visit_id):  # not when an old answer is replayed
         accounts.hand_over(current_session().id, visit_id)
     return response
+
+
+def _awaits_signatures(visit_id: UUID) -> bool:
+    try:
+        return own_visit_or_404(visit_id, current_user).status == "awaiting_sign"
+    except NotFound:  # a phone's queue told of a visit that is somebody else's by now
+        return False
 
 
 @operation
@@ -118,10 +125,9 @@ def _save_and_finish(visit: Visit, form: forms.RecordForm, told: Told) -> Receip
 @requires("engineer")
 def reopen(visit_id: UUID) -> AnyResponse:
     """Back to work."""
-    visit = own_visit_or_404(visit_id, current_user)
 
     def apply(told: Told) -> Receipt:
-        return operations.reopen(visit, by=current_user, told=told)
+        return operations.reopen(_mine(visit_id, told), by=current_user, told=told)
 
     return submitted(apply, then=url_for(".edit", visit_id=visit_id))
 
@@ -140,15 +146,15 @@ def backup(visit_id: UUID) -> str:
 @requires("engineer")
 def acknowledge_backup(visit_id: UUID) -> AnyResponse:
     """Signed, refused with a reason, or not applicable."""
-    visit = own_visit_or_404(visit_id, current_user)
     answer = forms.given(request.form, "backup_ack", _evidence())
 
     def apply(told: Told) -> Receipt:
-        return operations.acknowledge_backup(visit, answer, by=current_user, told=told)
+        return operations.acknowledge_backup(_mine(visit_id, told), answer, by=current_user, told=told)
 
-    return _or_page_again(
-        apply, lambda error: _backup_page(visit, error.fields), then=url_for(".edit", visit_id=visit_id)
-    )
+    def again(error: FieldAppError) -> str:
+        return _backup_page(own_visit_or_404(visit_id, current_user), error.fields)
+
+    return _or_page_again(apply, again, then=url_for(".edit", visit_id=visit_id))
 
 
 # ---- photos -----------------------------------------------------------------------------------------
@@ -158,14 +164,13 @@ def acknowledge_backup(visit_id: UUID) -> AnyResponse:
 @requires("engineer")
 def add_photo(visit_id: UUID) -> AnyResponse:
     """One or more photos of one kind."""
-    visit = own_visit_or_404(visit_id, current_user)
-    uploads = [upload for upload in request.files.getlist("photos") if upload.filename]
-    if not uploads:
-        raise Invalid(_("Choose a photo first."))
-    pictures = [upload.read() for upload in uploads]
+    pictures = [upload.read() for upload in request.files.getlist("photos") if upload.filename]
     kind, caption = request.form.get("kind", ""), request.form.get("caption", "")
 
     def apply(told: Told) -> Receipt:
+        visit = _mine(visit_id, told)
+        if not pictures:
+            raise Invalid(_("Choose a photo first."))
         kept = [
             operations.add_photo(visit, picture, kind=kind, caption=caption, by=current_user, told=told)
             for picture in pictures
@@ -179,10 +184,9 @@ def add_photo(visit_id: UUID) -> AnyResponse:
 @requires("engineer")
 def remove_photo(visit_id: UUID, photo_id: UUID) -> AnyResponse:
     """Take a photo out of the draft."""
-    visit = own_visit_or_404(visit_id, current_user)
 
     def apply(told: Told) -> Receipt:
-        return operations.remove_photo(visit, photo_id, by=current_user, told=told)
+        return operations.remove_photo(_mine(visit_id, told), photo_id, by=current_user, told=told)
 
     return submitted(apply, then=url_for(".edit", visit_id=visit_id))
 
@@ -220,9 +224,9 @@ def upload(sha256: str) -> Response:
         here = uploads.receive(name, length=length, offset=offset, content=content, by=current_user)
     except uploads.WrongOffset as error:
         return make_response(jsonify(error=error.code, message=error.sentence, offset=error.offset), error.status)
-    server, _epoch = identity()
+    server, epoch = identity()
     progress = {"offset": here.offset, "length": here.length, "complete": here.complete}
-    return make_response(jsonify(sha256=name, server=str(server), **progress), 200)
+    return make_response(jsonify(sha256=name, server=str(server), epoch=epoch, **progress), 200)
 
 
 @blueprint.get("/visits/<uuid:visit_id>/signatures/<role>.png")
@@ -268,14 +272,14 @@ def enter_customer_mode(visit_id: UUID) -> AnyResponse:
 @allowed
 def customer_sign(visit_id: UUID) -> AnyResponse:
     """客户评价, 联系电话 and 客户签字, or the reason why there is none."""
-    visit = own_visit_or_404(visit_id, current_user)
     evaluated = forms.evaluation(request.form)
     answer = forms.given(request.form, "customer", _evidence())
 
     def apply(told: Told) -> Receipt:
-        return operations.customer_sign(visit, evaluated, answer, by=current_user, told=told)
+        return operations.customer_sign(_mine(visit_id, told), evaluated, answer, by=current_user, told=told)
 
     def again(error: FieldAppError) -> str:
+        visit = own_visit_or_404(visit_id, current_user)
         return _customer_page(visit, _record(visit), error.fields)
 
     return _or_page_again(apply, again, then=url_for(".hand_over", visit_id=visit_id))
@@ -298,8 +302,11 @@ def completion(visit_id: UUID) -> AnyResponse | str:
 @blueprint.post("/visits/<uuid:visit_id>/completion")
 @requires("engineer")
 def complete(visit_id: UUID) -> AnyResponse:
-    """服务人员签字 and the end of the visit; the customer's part may come along."""
-    visit = own_visit_or_404(visit_id, current_user)
+    """服务人员签字 and the end of the visit. The customer's part may come along; with ``whole`` the record, too."""
+    return _complete_whole(visit_id) if "whole" in request.form else _complete(visit_id)
+
+
+def _complete(visit_id: UUID) -> AnyResponse:
     engineer = forms.given(request.form, "engineer", _evidence())
     customer, evaluated = None, None
     if any(name.startswith("customer_") for name in request.form):
@@ -307,12 +314,25 @@ def complete(visit_id: UUID) -> AnyResponse:
         evaluated = forms.evaluation(request.form)
 
     def apply(told: Told) -> Receipt:
+        visit = _mine(visit_id, told)
         return operations.complete(visit, engineer, customer=customer, evaluation=evaluated, by=current_user, told=told)
 
     def again(error: FieldAppError) -> str:
+        visit = own_visit_or_404(visit_id, current_user)
         return _completion_page(visit, _record(visit), error.fields)
 
     return _or_page_again(apply, again, then=f"/visits/{visit_id}")
+
+
+def _complete_whole(visit_id: UUID) -> AnyResponse:
+    """The record and both signatures in one submission, as a phone keeps them until it has signal."""
+
+    def apply(told: Told) -> Receipt:
+        visit = _mine(visit_id, told)
+        whole = forms.whole(request.form, visit_id, _evidence())
+        return operations.complete_whole(visit, whole, by=current_user, told=told)
+
+    return _or_form_again(visit_id, forms.RecordForm(request.form), apply, then=f"/visits/{visit_id}")
 
 
 # ---- the office -------------------------------------------------------------------------------------
@@ -358,15 +378,16 @@ def correction(visit_id: UUID) -> str:
 @requires("engineer", "manager", "admin")
 def correct(visit_id: UUID) -> AnyResponse:
     """Sign a correction: a new revision."""
-    visit = visit_or_404(visit_id, current_user)
     form = forms.RecordForm(request.form)
     answer = forms.given(request.form, "acknowledgement", _evidence())
 
     def apply(told: Told) -> Receipt:
+        visit = _mine(visit_id, told) if told.queued else visit_or_404(visit_id, current_user)
         reason = form.correction_reason.data or ""
         return operations.correct(visit, form.filled(), reason=reason, acknowledged=answer, by=current_user, told=told)
 
     def again(error: FieldAppError) -> str:
+        visit = visit_or_404(visit_id, current_user)
         return _correction_page(visit, _record(visit), form, error)
 
     return _or_page_again(apply, again, then=f"/visits/{visit_id}")
@@ -469,12 +490,21 @@ def _correction_page(
 # ---- below: answers ---------------------------------------------------------------------------------
 
 
-def _or_form_again(visit: Visit, form: forms.RecordForm, apply: Callable[[Told], Receipt], *, then: str) -> AnyResponse:
+def _mine(visit_id: UUID, told: Told) -> Visit:
+    """The engineer's own visit. What a phone's queue tells of may be somebody else's by now (raises NotFound)."""
+    find = own_or_former_visit_or_404 if told.queued else own_visit_or_404
+    return find(visit_id, current_user)
+
+
+def _or_form_again(
+    visit_id: UUID, form: forms.RecordForm, apply: Callable[[Told], Receipt], *, then: str
+) -> AnyResponse:
     try:
         return submitted(apply, then=then)
     except KEEPING as error:
         if wants_json():
             raise
+        visit = own_visit_or_404(visit_id, current_user)
         return make_response(_form_page(visit, record_of(visit), form, error), error.status)
 
 

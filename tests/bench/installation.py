@@ -18,7 +18,7 @@ from fieldapp.config import ROOT, Settings
 from fieldapp.demo import hand, seed
 from fieldapp.extensions import db
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Evaluation, Filled, Given
+from fieldapp.records.values import Evaluation, Filled, Given
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan

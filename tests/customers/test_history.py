@@ -15,7 +15,7 @@ from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset, Contact, Customer, Site
 from fieldapp.extensions import db, operation, settings, uuid7
 from fieldapp.records.models import ServiceRecord
-from fieldapp.records.operations import OpenLine
+from fieldapp.records.values import OpenLine
 from fieldapp.reports.models import Report
 from fieldapp.tickets.models import Ticket
 from fieldapp.today import past

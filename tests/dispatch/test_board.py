@@ -15,7 +15,7 @@ from fieldapp.accounts.models import User
 from fieldapp.customers.models import Customer, Site
 from fieldapp.extensions import db, operation
 from fieldapp.records.models import OpenItem
-from fieldapp.records.operations import OpenLine
+from fieldapp.records.values import OpenLine
 from fieldapp.tickets.models import Ticket
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit

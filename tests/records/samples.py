@@ -8,7 +8,7 @@ from typing import Any
 
 from fieldapp.accounts.models import User
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Evaluation, Filled, Given
+from fieldapp.records.values import Evaluation, Filled, Given
 from fieldapp.visits.models import Visit
 
 NOT_NEEDED = Given(method="not_applicable")

@@ -18,8 +18,8 @@ from fieldapp.accounts import passwords
 from fieldapp.accounts.models import User
 from fieldapp.extensions import operation, uuid7
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Given, OpenLine, PartLine
 from fieldapp.records.queries import record_of
+from fieldapp.records.values import Given, OpenLine, PartLine
 from fieldapp.reports.models import Report
 from fieldapp.visits.models import Visit
 from tests.conftest import add

@@ -20,8 +20,8 @@ from fieldapp.outbox import Promise
 from fieldapp.records import content
 from fieldapp.records import operations as records
 from fieldapp.records.models import ServiceRecord
-from fieldapp.records.operations import Evaluation, Filled, Given, OpenLine, PartLine
 from fieldapp.records.queries import open_items_for, record_of, revisions_of
+from fieldapp.records.values import Evaluation, Filled, Given, OpenLine, PartLine
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan

@@ -15,8 +15,8 @@ from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset
 from fieldapp.extensions import db, operation
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Evaluation, Given, OpenLine
 from fieldapp.records.queries import open_items_for, record_of
+from fieldapp.records.values import Evaluation, Given, OpenLine
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from tests.records.samples import DRAWN, NOT_NEEDED, filled, signed

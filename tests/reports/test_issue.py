@@ -15,8 +15,8 @@ from fieldapp.accounts.models import User
 from fieldapp.extensions import db, uuid7
 from fieldapp.outbox import Promise
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Given
 from fieldapp.records.queries import record_of
+from fieldapp.records.values import Given
 from fieldapp.reports import operations as reports
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs

@@ -26,10 +26,12 @@ from fieldapp.accounts import operations as accounts
 from fieldapp.accounts.models import LoginSession, User
 from fieldapp.customers.models import Asset, Contact, Customer, Site
 from fieldapp.extensions import db, uuid7
+from fieldapp.offline.models import CASE_KINDS, Case, Device
+from fieldapp.offline.operations import open_case
 from fieldapp.outbox import Promise
 from fieldapp.records import operations as records
 from fieldapp.records.models import Photo, ServiceRecord
-from fieldapp.records.operations import Evaluation, Given, OpenLine
+from fieldapp.records.values import Evaluation, Given, OpenLine
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
 from fieldapp.sync import worker
@@ -108,6 +110,7 @@ def build(app: Flask, folder: Path) -> World:
     worker.run_until_idle("world")
     _invitation(world, team)
     _hand_over(world, team["wanglei"])
+    _exceptions(team["wanglei"])
     _learn(world)
     return world
 
@@ -239,6 +242,17 @@ def _hand_over(world: World, engineer: User) -> None:
     world.keys["handed_over_visit"] = [str(visit_id)]
 
 
+def _exceptions(engineer: User) -> None:
+    """A case of every kind, and a silent phone on which something waits."""
+    visit = db.session.scalars(select(Visit).where(Visit.lead_id == engineer.id, Visit.status == "completed")).first()
+    assert visit
+    texts = {"before": "检查电源", "phone": "更换电源", "office": "更换主板"}
+    for kind in CASE_KINDS:
+        facts = {"conflict": {"fields": {"content_text": texts}}}.get(kind, {})
+        open_case(kind, unique_for=f"world:{kind}", visit_id=visit.id, user_id=engineer.id, **facts)
+    add(Device(user_id=engineer.id, device="world", waiting=2, seen_at=clock.now() - timedelta(hours=5)))
+
+
 def _learn(world: World) -> None:
     """Every key, as text, by the name of the argument that takes it."""
 
@@ -256,6 +270,7 @@ def _learn(world: World) -> None:
         "promise_id": keys(Promise.id)[:3],
         "ticket_id": keys(Ticket.id)[::5] + keys(Ticket.id, Ticket.customer_id.is_(None)),
         "photo_id": keys(Photo.id),
+        "case_id": keys(Case.id),
         "report_id": keys(Report.id),
         "number": keys(DeskTicket.number, DeskTicket.uid == "intake") + keys(DeskTicket.number)[:1],
         "file_id": keys(DeskFile.id)[:1],

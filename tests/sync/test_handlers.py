@@ -18,8 +18,8 @@ from fieldapp.config import ROOT
 from fieldapp.extensions import db, operation, uuid7
 from fieldapp.outbox import Promise
 from fieldapp.records import operations as records
-from fieldapp.records.operations import Filled, Given, OpenLine
 from fieldapp.records.queries import record_of
+from fieldapp.records.values import Filled, Given, OpenLine
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
 from fieldapp.sync import labels, worker
