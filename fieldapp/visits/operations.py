@@ -300,11 +300,12 @@ def _note_late(visit: Visit, event: str, *, by: User, told: Told | None, payload
     """A step that moves nothing any more is a fact all the same; and somebody is told when it should not have been."""
     note_event(visit, event, by=by, told=told, **payload, late=True)
     audit.record("visit.noted", "visit", visit.id, by=by.id, event=event, status=visit.status)
-    fact = transitions.TRANSITIONS[event].fact
-    if _theirs(visit, by) and not visit.closed and fact in TOLD_FACTS and getattr(visit, fact) is None:
-        setattr(visit, fact, _moment(told))
-    if event not in ANSWERS and _theirs(visit, by) and visit.status == "canceled":
-        _case_despite_cancellation(visit, by=by, told=told)
+    if _theirs(visit, by) and event not in ANSWERS:
+        fact = transitions.TRANSITIONS[event].fact
+        if not visit.closed and fact in TOLD_FACTS:
+            _remember(visit, {fact: _moment(told)})
+        if visit.status == "canceled":
+            _case_despite_cancellation(visit, by=by, told=told)
     if event in ON_SITE and not _theirs(visit, by):
         _case_second_record(visit, None, by=by, told=told)
     db.session.flush()
