@@ -517,7 +517,7 @@ test("the contact says what waits, and remembers the office, its time and the lo
   });
   const meta = (name) => store.get("meta", name);
   assert.deepEqual([await meta("server"), await meta("epoch"), await meta("offset_ms")], ["s", 3, 7 * MINUTE]);
-  assert.deepEqual(await meta("lock"), { salt: "s", iterations: 1, hash: "h" });
+  assert.deepEqual(await meta("pin"), { salt: "s", iterations: 1, hash: "h" });
 });
 
 test("a new epoch: the office forgot, and everything it gave receipts for is sent again", async () => {

@@ -24,7 +24,7 @@ export async function contact(store, { fetch, now = () => Date.now(), build = ""
   if (said.state !== "received") return "silent";
   const told = said.receipt;
   if (told.user !== store.user) return "logged-out";
-  await meet(store, told, { lock: told.lock ?? null, contact_at: now(), offset_ms: Math.round(Date.parse(told.now) - (asked + now()) / 2) });
+  await meet(store, told, { pin: told.lock ?? null, contact_at: now(), offset_ms: Math.round(Date.parse(told.now) - (asked + now()) / 2) });
   return "reached";
 }
 
