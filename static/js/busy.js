@@ -16,10 +16,19 @@ export function start(page) {
 /** @param {SubmitEvent} event */
 function answer(event) {
   const form = /** @type {HTMLFormElement} */ (event.target);
-  if (event.defaultPrevented || form.method !== "post") return;
+  if (event.defaultPrevented || form.method !== "post" || isQueued(form)) return;
   if (form.dataset.onTheWay === "yes") return event.preventDefault();
   hold(form, /** @type {HTMLButtonElement | null} */ (event.submitter));
   setTimeout(() => release(form), GIVE_UP_AFTER_MS);
+}
+
+/**
+ * Steps that offline/shell.js keeps on the phone: it answers these taps.
+ *
+ * @param {HTMLFormElement} form
+ */
+function isQueued(form) {
+  return form.dataset.queue !== undefined && document.documentElement.dataset.offline === "ready";
 }
 
 /**

@@ -15,6 +15,8 @@ const BEHAVIOURS = {
 };
 
 answerTaps(document);
+const { user, role } = document.body.dataset;
+if (user && role === "engineer") void import("./offline/shell.js").then(({ start }) => start(user));
 for (const element of document.querySelectorAll("[data-behaviour]")) {
   for (const name of (element.getAttribute("data-behaviour") ?? "").split(" ")) void begin(name, element);
 }
