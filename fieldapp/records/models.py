@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
-from fieldapp.extensions import Base, Keyed
+from fieldapp.extensions import Base, Keyed, UtcDateTime
 from fieldapp.visits.models import Visit
 
 SERVICE_TYPES = ("implementation", "maintenance", "remote")  # F2 实施 维护 远程
@@ -190,7 +190,8 @@ class Photo(Keyed, Base):
     width: Mapped[int | None]
     height: Mapped[int | None]
     taken_at: Mapped[datetime]
-    arrived_at: Mapped[datetime | None] = mapped_column(default=clock.now)
+    # without evaluates_none, a None that is said would be replaced by the default
+    arrived_at: Mapped[datetime | None] = mapped_column(UtcDateTime().evaluates_none(), default=clock.now)
     uploaded_by_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"))
     removed_at: Mapped[datetime | None]
 
