@@ -77,7 +77,8 @@ export class Sender {
     addEventListener("focus", () => void this.check());
     document.addEventListener("visibilitychange", () => document.hidden || void this.check());
     setInterval(() => document.hidden || void this.check(false), TICK_MS);
-    void prune(this.store);
+    this.store.relief = () => prune(this.store, { urgent: true });
+    void prune(this.store).then(() => this.store.refill());
     void this.check();
   }
 

@@ -29,6 +29,7 @@ export class StoreLost extends Error {}
 /** No room on this phone: nothing of this transaction was saved. */
 export class QuotaFull extends Error {}
 
+/** @typedef {"none" | "some" | "all"} Effort  to make room: none; what the office has may leave; the ballast as well */
 /** @typedef {import("idb").IDBPDatabase<any>} Handle */
 /** @typedef {import("idb").IDBPTransaction<any, string[], "readwrite">} Transaction */
 
@@ -55,6 +56,13 @@ export class Store {
   #handle = null;
   /** @type {Set<(error: StoreLost) => void>} */
   #mourners = new Set();
+
+  /**
+   * Makes room by letting go of what the office has (see prune.js); a full phone asks for it first.
+   *
+   * @type {(() => Promise<boolean>) | null}
+   */
+  relief = null;
 
   /** @param {string} user */
   constructor(user) {
@@ -135,21 +143,24 @@ export class Store {
 
   /**
    * All of `work` or nothing. `work` awaits nothing but requests of `tx` (anything else ends the transaction) and may run twice.
-   * When the phone is full the ballast is dropped for it, but not for new photos: those are refused with QuotaFull.
+   * When the phone is full, what the office has leaves first; then the ballast is dropped, but not for new photos: those are
+   * refused with QuotaFull.
    *
    * @template T
    * @param {string[]} names
    * @param {(tx: Transaction) => Promise<T>} work
-   * @param {{vital?: boolean}} [options] vital: worth the ballast
+   * @param {{effort?: Effort}} [options]
    * @returns {Promise<T>} when it is on the disk
    */
-  async transaction(names, work, { vital = !names.includes("blobs") || names.includes("outbox") } = {}) {
-    try {
-      return await this.#attempt("readwrite", names, work);
-    } catch (error) {
-      if (!isFull(error)) throw error;
-      if (vital && (await this.#dropBallast())) return this.transaction(names, work, { vital: false });
-      throw new QuotaFull("no room left on this phone", { cause: error });
+  async transaction(names, work, { effort = names.includes("blobs") && !names.includes("outbox") ? "some" : "all" } = {}) {
+    const ways = { none: [], some: [this.#relieve], all: [this.#relieve, this.#dropBallast] }[effort];
+    for (;;) {
+      try {
+        return await this.#attempt("readwrite", names, work);
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        await this.#makeRoom(ways, error);
+      }
     }
   }
 
@@ -158,7 +169,7 @@ export class Store {
     try {
       const { quota = Infinity, usage = 0 } = (await globalThis.navigator?.storage?.estimate?.()) ?? {};
       if (quota - usage < 3 * BALLAST * MEBIBYTE || (await this.keys("ballast")).length > 0) return;
-      await this.transaction(["ballast"], (tx) => fill(tx.objectStore("ballast")), { vital: false });
+      await this.transaction(["ballast"], (tx) => fill(tx.objectStore("ballast")), { effort: "none" });
     } catch (error) {
       console.warn("no ballast", error);
     }
@@ -229,10 +240,31 @@ export class Store {
     }
   }
 
+  /**
+   * @param {(() => Promise<boolean>)[]} ways  not tried yet
+   * @param {unknown} error
+   */
+  async #makeRoom(ways, error) {
+    for (let way = ways.shift(); way; way = ways.shift()) if (await way.call(this)) return;
+    throw new QuotaFull("no room left on this phone", { cause: error });
+  }
+
+  /** @returns {Promise<boolean>} whether anything left */
+  async #relieve() {
+    const { relief } = this;
+    if (!relief) return false;
+    this.relief = null; // it writes as well
+    try {
+      return await relief();
+    } finally {
+      this.relief = relief;
+    }
+  }
+
   /** @returns {Promise<boolean>} whether there was any */
   async #dropBallast() {
     if ((await this.keys("ballast")).length === 0) return false;
-    await this.transaction(["ballast"], (tx) => tx.objectStore("ballast").clear(), { vital: false });
+    await this.transaction(["ballast"], (tx) => tx.objectStore("ballast").clear(), { effort: "none" });
     return true;
   }
 }
