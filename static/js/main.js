@@ -1,16 +1,16 @@
 /**
  * The page works without this. Elements that name behaviours get their modules:
- * `data-behaviour="autosave"` loads ./autosave.js and calls its `start(element)`.
+ * `data-behaviour="chips"` loads ./chips.js and calls its `start(element)`.
  */
 import { start as answerTaps } from "./busy.js";
 
 /** @type {Record<string, () => Promise<{start: (element: any) => unknown}>>} */
 const BEHAVIOURS = {
-  autosave: () => import("./autosave.js"),
   chips: () => import("./chips.js"),
   copy: () => import("./copy.js"),
   focus: () => import("./focus.js"),
-  photo: () => import("./photo.js"),
+  "outbox-page": () => import("./offline/outbox-page.js"),
+  "record-page": () => import("./offline/record-page.js"),
   "signature-pad": () => import("./signature-pad.js"),
 };
 

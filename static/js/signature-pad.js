@@ -31,6 +31,8 @@ class Signing {
     this.pad.addEventListener("endStroke", () => this.keep());
     this.root.querySelector("[data-undo]")?.addEventListener("click", () => this.undo());
     this.root.querySelector("[data-clear]")?.addEventListener("click", () => this.clear());
+    this.root.addEventListener("restore", () => this.read());
+    this.root.addEventListener("collect", () => this.keepNow());
     this.field.form?.addEventListener("submit", (event) => this.check(event));
     this.field.form?.addEventListener("keydown", ignoreEnter);
     new ResizeObserver(() => this.fit()).observe(this.canvas);
@@ -60,6 +62,18 @@ class Signing {
     event.preventDefault();
     this.complain(this.root.dataset.tooLittle ?? "");
     this.root.scrollIntoView({ block: "center" });
+  }
+
+  /** The field was filled from elsewhere: show what it holds. */
+  read() {
+    this.ink = readInk(this.field.value);
+    this.complain("");
+    this.draw();
+  }
+
+  /** Also a stroke that is not over yet: the other hand may tap "finish" before this finger is lifted. */
+  keepNow() {
+    if (this.width && !this.pad.isEmpty()) this.keep();
   }
 
   // ---- private

@@ -19,7 +19,8 @@
  * @property {{revision: number | null, fields: Record<string, string[]>}} base what the page said when the draft was begun
  * @property {{revision: number, changed: number} | null} copied the newest copy at the office
  * @property {string} ended_at the end of the service, when nobody typed one: the moment of the hand-over
- * @property {{text: string, sha256: string, at: string, ended_at: string} | null} shown what the customer saw and signed
+ * @property {{method: string, at: string} | null} given how and when the customer signed, or did not
+ * @property {{text: string, sha256: string} | null} shown what the customer saw
  * @property {number} changed counts up with every change
  * @property {string} saved_at
  * @property {boolean} left the page was left in peace; false: it was killed
@@ -30,6 +31,7 @@ const PAUSE_MS = 300;
 const LONGEST_MS = 1_000;
 const RETRY_MS = 5_000;
 const GIVE_WAY_MS = 1_500;
+const COMING_BACK_MS = 400; // a page that is loaded again may still hold it for a moment
 
 /** Saves what changes, one write at a time, and never says "saved" before it is on the disk. */
 export class Saver {
@@ -68,6 +70,22 @@ export class Saver {
     this.#dirty = false;
     this.#writing = this.#writing.then(() => this.#write());
     return this.#writing;
+  }
+
+  /**
+   * Work that writes the draft itself: after what is being written, before what comes next.
+   *
+   * @template T
+   * @param {() => Promise<T>} work
+   * @returns {Promise<T>}
+   */
+  alone(work) {
+    const done = this.#writing.then(work);
+    this.#writing = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
   }
 
   /** Nothing is written from here on: the record was sent, or another page writes it. */
@@ -120,21 +138,26 @@ export class Pen {
 
   /** @returns {Promise<boolean>} whether this page may write now */
   take() {
-    return this.#request({ ifAvailable: true });
+    return this.#within(COMING_BACK_MS);
   }
 
   /** Take it from the page that has it, which was asked to save and let go; by force when it does not answer. */
   async takeOver() {
-    const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), GIVE_WAY_MS);
-    const given = await this.#request({ signal: patience.signal });
-    clearTimeout(timer);
-    return given || (await this.#request({ steal: true }));
+    return (await this.#within(GIVE_WAY_MS)) || (await this.#request({ steal: true }));
   }
 
   letGo() {
     this.#release?.();
     this.#release = null;
+  }
+
+  /** @param {number} ms */
+  async #within(ms) {
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), ms);
+    const given = await this.#request({ signal: patience.signal });
+    clearTimeout(timer);
+    return given;
   }
 
   /**
@@ -143,7 +166,7 @@ export class Pen {
    */
   #request(options) {
     if (!this.locks) {
-      this.#release = () => undefined; // an old browser: `writer` in the draft still tells who was last
+      this.#release = () => undefined; // a browser without locks: the newest writing counts
       return Promise.resolve(true);
     }
     return new Promise((answer) => {
