@@ -32,10 +32,11 @@ from fieldapp.reports import views as reports
 from fieldapp.sync import views as sync
 from fieldapp.tickets import views as tickets
 from fieldapp.today import history, pack
+from fieldapp.today import outbox as queue
 from fieldapp.today import views as today
 from fieldapp.visits import views as visits
 
-PAGES = (accounts, today, history, pack, customers, tickets, visits, offline, records, reports, dispatch, sync, health)
+PAGES = (accounts, today, history, pack, queue, customers, tickets, visits, offline, records, reports, dispatch, sync, health)
 
 
 def create_app(settings: config.Settings | None = None, **flask_config: Any) -> Flask:

@@ -55,6 +55,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "history.asset": ("/assets/{asset}", (ENGINEER, DISPATCHER)),
     "history.customer": ("/customers/{customer}", (ENGINEER, DISPATCHER)),
     "history.customers": ("/customers", EVERYBODY),
+    "outbox.show": ("/outbox", (ENGINEER,)),
     "records.backup": ("/visits/{working}/backup-acknowledgement", (ENGINEER,)),
     "records.completion": ("/visits/{awaiting_sign}/completion", ("chenhao",)),
     "records.correction": ("/visits/{completed}/correction", (ENGINEER, MANAGER)),

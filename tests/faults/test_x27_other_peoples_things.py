@@ -37,7 +37,7 @@ CLASSES = {
     OPEN: "accounts.login accounts.log_in accounts.invitation accounts.accept_invitation assets.show health.live"
     " health.ready reports.verify shell.manifest shell.offline shell.service_worker",
     SELF: "accounts.account accounts.change_account accounts.change_password accounts.change_pin accounts.logout"
-    " accounts.taking_back accounts.take_back today.map_app offline.contact"
+    " accounts.taking_back accounts.take_back today.map_app offline.contact outbox.show"
     " records.upload_state records.upload",
     SESSION: "accounts.end_device",
     LISTS: "today.show pack.show history.customers",

@@ -29,6 +29,7 @@ export async function deliver(store, row, rows, edges) {
   const item = await itemOf(store, row.head.sequence);
   if (!item) return attention(store, row, "damaged", "");
   const headers = await headersOf(store, row.head, rows, edges.now());
+  tell(store.user, { type: "sending", id: row.head.id, visit: row.head.visit });
   const answer = await ask(item.path, { method: "POST", headers, body: item.body }, edges);
   const said = verdict(answer, (body) => isReceiptOf(body, item));
   if (said.state === "received") return received(store, row, said.receipt, edges);

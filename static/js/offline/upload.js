@@ -174,6 +174,18 @@ export class Uploads {
 }
 
 /**
+ * What became of photos so far.
+ *
+ * @param {import("./store.js").Store} store
+ * @param {string[]} photos
+ * @returns {Promise<{arrived: number, error: {code: string, sentence: string} | null}>} how many the office has, and what is wrong with one
+ */
+export async function fateOf(store, photos) {
+  const fates = await Promise.all(photos.map((sha) => store.get("uploads", sha)));
+  return { arrived: fates.filter((fate) => fate?.arrived).length, error: fates.find((fate) => fate?.error)?.error ?? null };
+}
+
+/**
  * @param {import("./store.js").Store} store
  * @returns {Promise<string[]>} photos that the office does not have, those of received records first
  */
