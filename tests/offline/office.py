@@ -38,8 +38,8 @@ from fieldapp.outbox import Promise
 from fieldapp.records import forms
 from fieldapp.records import operations as records
 from fieldapp.records.models import ServiceRecord
-from fieldapp.records.operations import Evaluation, Filled, Given
 from fieldapp.records.queries import record_of
+from fieldapp.records.values import Evaluation, Filled, Given
 from fieldapp.reports import pdf
 from fieldapp.sync import worker
 from fieldapp.sync.pull import pull
@@ -95,20 +95,15 @@ class Office:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.settings = settings_for(folder, log_level="ERROR")
-        self.app = create_app(self.settings)
-        self.app.logger.disabled = True
+        self.app, self._other = create_app(self.settings), create_app(self.settings)
         self._hours = itertools.count(1)
 
     # ---- the installation
 
     def restart(self) -> None:
-        """Stop, and start again on the same folder: nothing that was only in memory is left."""
+        """Stop, and start again on the same folder: the other process knows only what lies there."""
         self.close()
-        self.reopen()
-
-    def reopen(self) -> None:
-        """Start on what lies in the folder."""
-        self.app = create_app(self.settings)
+        self.app, self._other = self._other, self.app
 
     def close(self) -> None:
         with self.app.app_context():
@@ -127,7 +122,7 @@ class Office:
         epoch = self.ask(lambda: db.session.scalars(select(ServerIdentity.epoch)).one())
         self.save()
         (self.folder / "fieldapp.db").write_bytes(backup)
-        self.reopen()
+        self.restart()
         while self.ask(bump_epoch) <= epoch:
             pass
 
