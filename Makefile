@@ -58,6 +58,14 @@ coverage: setup-test ## Run the tests without a browser and show uncovered branc
 bench: setup-test ## Measure pages, completion, PDF and growth against a bare Flask route
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: soak
+soak: setup-test ## Let 50 simulated phones work for 10 minutes behind a bad network (ARGS="--minutes 1 --phones 20")
+	@exec $(BIN)/python -m tests.bench.soak $(ARGS)
+
+.PHONY: machine
+machine: setup-test ## Try new random journeys of phones and office for an hour (ARGS="--minutes 10")
+	@exec $(BIN)/python -m tests.offline.test_state_machine $(ARGS)
+
 # --- Check: exactly what CI runs ---------------------------------------------------------------------------------
 
 .PHONY: check
