@@ -176,12 +176,15 @@ def _part(part: PartUse) -> dict[str, Any]:
 
 
 def _photo(photo: Photo) -> dict[str, Any]:
+    """A photo that comes from a phone is named by the phone's own bytes: they are what was there when people signed,
+    whether they had arrived or not."""
+    own = photo.source_sha256
     return {
         "kind": photo.kind,
         "caption": photo.caption,
         "taken_at": _moment(photo.taken_at),
-        "sha256": photo.sha256,
-        "print_sha256": photo.print_sha256,
+        "sha256": own or photo.sha256,
+        "print_sha256": "" if own else photo.print_sha256,
     }
 
 

@@ -65,7 +65,7 @@ def name_photos(record: ServiceRecord, named: Sequence[NamedPhoto], *, by: User,
     """Write the phone's list of photos into the record; those whose bytes came before it are there at once."""
     _check(record, named)
     serialize(_lock(by.id))
-    for each in {one.sha256: one for one in reversed(named)}.values():
+    for each in _once(named):
         photo = next((photo for photo in record.photos if photo.source_sha256 == each.sha256), None)
         if photo is None:
             photo = Photo(
@@ -93,6 +93,14 @@ def _check(record: ServiceRecord, named: Sequence[NamedPhoto]) -> None:
         raise Invalid(_("Say whether the photo was taken before or after, or shows the label."))
     if any(each.size > pictures.MOST_BYTES for each in named):
         raise Invalid(_("The photo is larger than 15 MB. Please choose a smaller one."))
+
+
+def _once(named: Sequence[NamedPhoto]) -> list[NamedPhoto]:
+    """The same photo twice is one: as it was named first."""
+    first: dict[str, NamedPhoto] = {}
+    for each in named:
+        first.setdefault(each.sha256, each)
+    return list(first.values())
 
 
 def _uploaded_before(sha256: str, by: User) -> Kept | None:

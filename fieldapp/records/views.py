@@ -198,7 +198,11 @@ def photo(photo_id: UUID, size: str) -> Response:
     """A photo at one of its sizes: full, print, thumb."""
     if size not in PICTURES:
         raise NotFound(_("This photo does not exist, or it is not yours to see."))
-    return _picture(getattr(photo_or_404(photo_id, current_user), PICTURES[size]), "image/jpeg")
+    kept = photo_or_404(photo_id, current_user)
+    name = getattr(kept, PICTURES[size]) or kept.print_sha256
+    if name is None:
+        raise NotFound(_("This photo is still on the phone."))
+    return _picture(name, "image/jpeg")
 
 
 @blueprint.route("/photos/<sha256>", methods=["HEAD"])

@@ -30,10 +30,15 @@ CHANGED = {
 }
 
 
-def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew_s: int = 0) -> paper.ReportDocument:
-    """Everything the report says, in one language. ``skew_s``: largest clock difference of the phone in seconds."""
+def document_of(
+    record: ServiceRecord, *, locale: str, issued_at: datetime, skew_s: int = 0, received_at: datetime | None = None
+) -> paper.ReportDocument:
+    """Everything the report says, in one language. ``skew_s``: largest clock difference of the phone in seconds;
+    ``received_at``: when what the phone recorded reached us. Photos that have not arrived are left out, and it says so.
+    """
     said = record.frozen_content
     visit = said["visit"]
+    pictures = [_photo(photo, record) for photo in said["photos"]]
     return paper.ReportDocument(
         company=said["company"],
         number=record.printed_number,
@@ -63,14 +68,22 @@ def document_of(record: ServiceRecord, *, locale: str, issued_at: datetime, skew
         tools=said["tools"],
         parts=tuple(_part(part) for part in said["parts"]),
         open_items=tuple(_open_item(item, visit["engineer"]) for item in said["open_items"]),
-        photos=tuple(_photo(photo) for photo in said["photos"]),
+        photos=tuple(picture for picture in pictures if picture),
+        photos_pending=None in pictures,
         correction=_correction(record, locale),
         clock_skew_minutes=int(skew_s / 60) if abs(skew_s) > SKEW_WORTH_SAYING_S else 0,
+        received_at=received_at if abs(skew_s) > SKEW_WORTH_SAYING_S else None,
         record_json=(record.content or "{}").encode(),
         content_hash=record.content_hash or "",
         short_code=record.short_code,
         verify_url=f"{settings.base_url}/verify/{record.content_hash}",
     )
+
+
+def received_of(record: ServiceRecord) -> datetime | None:
+    """When the record reached us: the first of its signatures, which a phone sends together with it."""
+    valid = (each.received_at for each in record.signatures if each.role == "engineer" and each.voided_at is None)
+    return min(valid, default=record.frozen_at)
 
 
 def largest_skew(events: list[VisitEvent]) -> int:
@@ -145,13 +158,22 @@ def _open_item(item: dict[str, Any], engineer: str) -> paper.OpenItem:
     )
 
 
-def _photo(photo: dict[str, Any]) -> paper.Photo:
+def _photo(photo: dict[str, Any], record: ServiceRecord) -> paper.Photo | None:
+    """A photo at print size; None while it is still on the phone."""
+    print_sha256 = photo["print_sha256"] or _arrived(photo["sha256"], record)
+    if not print_sha256:
+        return None
     return paper.Photo(
         kind=photo["kind"],
-        jpeg=blobs.get(photo["print_sha256"]),
+        jpeg=blobs.get(print_sha256),
         caption=photo["caption"],
         taken_at=_moment(photo["taken_at"]),
     )
+
+
+def _arrived(source_sha256: str, record: ServiceRecord) -> str | None:
+    """The print of a photo that the content names by the phone's own bytes."""
+    return next((each.print_sha256 for each in record.origin.photos if each.source_sha256 == source_sha256), None)
 
 
 def _correction(record: ServiceRecord, locale: str) -> paper.Correction | None:

@@ -169,6 +169,7 @@ class ReportDocument:
     ``issued_at`` becomes the date inside the PDF; ``record_json`` is the canonical JSON of the signed record, attached
     to the PDF as ``record.json``; ``content_hash`` its SHA-256 in hex and ``short_code`` what people compare.
     ``clock_skew_minutes``: how far the phone's clock was ahead (+) or behind (−); 0 when it agreed.
+    ``received_at``: when what it recorded reached the server, said when the clock did not agree.
     """
 
     company: str
@@ -205,6 +206,7 @@ class ReportDocument:
     photos_pending: bool = False
     correction: Correction | None = None
     clock_skew_minutes: int = 0
+    received_at: datetime | None = None
     # -- proof
     record_json: bytes = b"{}"
     content_hash: str = ""

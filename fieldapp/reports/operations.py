@@ -9,11 +9,13 @@ from uuid import UUID
 from sqlalchemy import select
 
 from fieldapp import audit, clock, crashpoints, outbox
-from fieldapp.errors import NotFound
+from fieldapp.errors import NotAllowedNow, NotFound
 from fieldapp.extensions import db, operation, settings, uuid7
 from fieldapp.i18n import LOCALES, _
 from fieldapp.records.models import ServiceRecord
+from fieldapp.records.photos import pending
 from fieldapp.reports import build, pdf
+from fieldapp.reports.document import ReportDocument
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
 from fieldapp.visits.queries import events_of
@@ -37,9 +39,10 @@ def issue(record_id: UUID, *, edition: str) -> Report:
 
     Its delivery is promised with it, and the other languages in a lane of their own: nobody waits for them.
     Rendering holds no transaction. Twice is once: the same record and edition give the same row.
-    Raises NotFound, RenderFailed.
+    Raises NotFound, RenderFailed, and NotAllowedNow while photos are still on the phone (X17).
     """
     record, revision = _signed(record_id), EDITIONS[edition]
+    _check_whole(record)
     locale = first_locale(record)
     return find(record.id, locale, revision) or _keep(record_id, revision, _rendered(record, locale), first=True)
 
@@ -47,12 +50,21 @@ def issue(record_id: UUID, *, edition: str) -> Report:
 def issue_other_languages(record_id: UUID, *, edition: str) -> list[Report]:
     """The same record in every other language, each made once (raises NotFound, RenderFailed)."""
     first, revision = first_locale(_signed(record_id)), EDITIONS[edition]
+    _check_whole(_signed(record_id))
     reports = []
     for locale in (name for name in LOCALES if name != first):
         record = _signed(record_id)
         already = find(record.id, locale, revision)
         reports.append(already or _keep(record_id, revision, _rendered(record, locale), first=False))
     return reports
+
+
+def draft(record: ServiceRecord, *, locale: str) -> bytes:
+    """What there is of a signed record whose photos are still on the phone: a PDF that says so across each page. It is
+    neither kept nor sent (raises RenderFailed)."""
+    document = _document(record, locale)
+    db.session.rollback()
+    return pdf.render(document, folder=settings.fonts_path).pdf
 
 
 def first_locale(record: ServiceRecord) -> str:
@@ -82,14 +94,23 @@ def _signed(record_id: UUID) -> ServiceRecord:
     return record
 
 
+def _check_whole(record: ServiceRecord) -> None:
+    if pending(record):
+        raise NotAllowedNow(_("The report is issued when the photos have arrived from the phone."))
+
+
 def _rendered(record: ServiceRecord, locale: str) -> _Made:
     """Render and keep the bytes; no transaction is open meanwhile, for rendering takes its time."""
-    skew = build.largest_skew(events_of(record.visit))
-    document = build.document_of(record, locale=locale, issued_at=_last_signed(record), skew_s=skew)
+    document = _document(record, locale)
     db.session.rollback()
     rendered = pdf.render(document, folder=settings.fonts_path)
     crashpoints.reach("after_render")
     return _Made(locale, blobs.put(rendered.pdf), len(rendered.pdf), rendered.pages, rendered.lost_characters)
+
+
+def _document(record: ServiceRecord, locale: str) -> ReportDocument:
+    skew, received = build.largest_skew(events_of(record.visit)), build.received_of(record)
+    return build.document_of(record, locale=locale, issued_at=_last_signed(record), skew_s=skew, received_at=received)
 
 
 @operation

@@ -142,5 +142,8 @@ def clock_remark(document: ReportDocument) -> str:
     """One sentence when the phone's clock did not agree with the server's; empty when it did."""
     if not document.clock_skew_minutes:
         return ""
-    label = LABELS[document.locale]["clock_ahead" if document.clock_skew_minutes > 0 else "clock_behind"]
-    return label.format(span=span(document.clock_skew_minutes, document.locale))
+    words = LABELS[document.locale]
+    remark = words["clock_ahead" if document.clock_skew_minutes > 0 else "clock_behind"]
+    remark = remark.format(span=span(document.clock_skew_minutes, document.locale))
+    received = moment(document.received_at, document.zone)
+    return f"{remark}{words['received_at'].format(moment=received)}" if received else remark

@@ -13,6 +13,8 @@ from fieldapp.errors import NotAllowedNow, NotFound
 from fieldapp.extensions import db
 from fieldapp.i18n import _, known_locale, locale_name
 from fieldapp.records.models import ServiceRecord
+from fieldapp.records.photos import pending
+from fieldapp.records.queries import record_of
 from fieldapp.reports import operations
 from fieldapp.reports.models import Report
 from fieldapp.security import EVERYONE, public, requires
@@ -28,10 +30,7 @@ blueprint = Blueprint("reports", __name__)
 def show(report_id: UUID) -> Response:
     """The PDF; ``?locale=en`` gives the same record in another language."""
     report = _report_or_404(report_id)
-    response = make_response(blobs.get(report.sha256))
-    response.headers["Content-Type"] = "application/pdf"
-    response.headers["Content-Disposition"] = f'inline; filename="{report.file_name}"'
-    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response = _pdf(blobs.get(report.sha256), report.file_name)
     response.headers["ETag"] = f'"{report.sha256}"'
     return response
 
@@ -39,12 +38,18 @@ def show(report_id: UUID) -> Response:
 @blueprint.get("/visits/<uuid:visit_id>/report")
 @requires(*EVERYONE)
 def newest(visit_id: UUID) -> AnyResponse:
-    """On to the newest PDF of a visit, in the reader's language if there is one (raises NotAllowedNow while it is made)."""
+    """On to the newest PDF of a visit, in the reader's language if there is one (raises NotAllowedNow while it is made).
+
+    While photos of the record are still on the phone: a draft that says so (X17).
+    """
     visit = visit_or_404(visit_id, current_user)
     query = select(Report.id).join(ServiceRecord).where(ServiceRecord.visit_id == visit.id)
     newest_first = query.order_by(ServiceRecord.revision.desc(), Report.revision.desc())
     readable_first = newest_first.order_by((Report.locale == locale_name()).desc(), Report.issued_at)
     report_id = db.session.scalar(readable_first.limit(1))
+    record = record_of(visit)
+    if report_id is None and record is not None and record.signed and pending(record):
+        return _pdf(operations.draft(record, locale=locale_name()), f"{record.printed_number}-photos-pending.pdf")
     if report_id is None:
         raise NotAllowedNow(_("The report is being made; it is ready in a moment. Please try again."))
     return redirect(url_for(".show", report_id=report_id), 303)
@@ -62,6 +67,14 @@ def verify(content_hash: str) -> Response | str:
     )
     newest_record = db.session.scalar(newest.order_by(ServiceRecord.revision.desc()).limit(1))
     return render_template("reports/verify.html", record=record, newest=newest_record)
+
+
+def _pdf(content: bytes, name: str) -> Response:
+    response = make_response(content)
+    response.headers["Content-Type"] = "application/pdf"
+    response.headers["Content-Disposition"] = f'inline; filename="{name}"'
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    return response
 
 
 def _report_or_404(report_id: UUID) -> Report:

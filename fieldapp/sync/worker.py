@@ -19,6 +19,8 @@ from fieldapp.errors import FieldAppError, Invalid, NotFound, TooLarge
 from fieldapp.extensions import db
 from fieldapp.i18n import _
 from fieldapp.outbox import Claim
+from fieldapp.records.photos import alert_missing_photos
+from fieldapp.records.uploads import prune_uploads
 from fieldapp.sync import operations
 from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.pull import pull
@@ -28,6 +30,7 @@ from fieldapp.tickets.stores import store
 POLL = timedelta(seconds=1)
 PULL_EVERY = timedelta(seconds=15)
 BEAT_EVERY = timedelta(seconds=10)
+PHOTOS_EVERY = timedelta(minutes=10)
 PERMANENT = (Rejected, Conflict, NotFound, Invalid, TooLarge)
 log = logging.getLogger(__name__)
 
@@ -136,6 +139,12 @@ def pull_now() -> None:
         log.warning("the ticket store could not be read", extra={"error": str(error)})
 
 
+def look_after_photos() -> None:
+    """Photos that phones named and did not bring: the office is told after a day, what was begun is dropped after 30."""
+    alert_missing_photos()
+    prune_uploads()
+
+
 def _step(name: str, rhythm: Rhythm) -> bool:
     """One turn; whatever happens in it does not end the worker."""
     try:
@@ -143,6 +152,8 @@ def _step(name: str, rhythm: Rhythm) -> bool:
             operations.beat(name)
         if rhythm.due("pull", PULL_EVERY):
             pull_now()
+        if rhythm.due("photos", PHOTOS_EVERY):
+            look_after_photos()
         return run_once(name)
     except Exception:
         log.exception("the worker stumbled", extra={"worker": name})

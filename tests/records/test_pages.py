@@ -202,7 +202,10 @@ def test_the_form_knows_what_the_system_knows(working: Visit, engineer: User, lo
         records.acknowledge_backup(working, NOT_NEEDED, by=engineer)
 
     page = html.fromstring(logged_in(engineer).get(f"/visits/{working.id}/record").text)
-    value = {each.get("name"): each.get("value") for each in page.xpath("//input[@name][not(@type='radio')]")}
+    value = {
+        each.get("name"): each.get("value")
+        for each in page.xpath("//form[@id='record']//input[@name][not(@type='radio')]")
+    }
 
     assert page.xpath("//input[@name='service_type'][@checked]/@value") == ["maintenance"]
     assert value["customer_name"] == working.customer.name
