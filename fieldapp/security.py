@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from flask import Flask, Response, current_app, g, redirect, request, url_for
 from flask_login import LoginManager, current_user
@@ -28,9 +29,7 @@ OFFICE = ("dispatcher", "manager", "admin")
 EVERYONE = ROLES
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 login_manager = LoginManager()
-# Where a request's environment names the user for whom this process itself asks (offline/rescue). Whatever comes over
-# the network has text for keys, so nobody can send it.
-ON_BEHALF_OF = object()
+ON_BEHALF_OF = "fieldapp.on_behalf_of"
 log = logging.getLogger(__name__)
 
 
@@ -46,6 +45,24 @@ class Access:
 
     roles: tuple[str, ...]
     open: bool = False
+
+
+@dataclass(frozen=True)
+class OnBehalfOf:
+    """For whom this process itself asks (offline/rescue), at ``ON_BEHALF_OF`` in a request's environment.
+
+    ``again``: what was filed shall be applied once more. Nothing that comes over the network can say any of it: headers
+    become text under other names, and this is no text.
+    """
+
+    user_id: UUID
+    again: bool = False
+
+    @classmethod
+    def of(cls, environ: Mapping[str, Any]) -> OnBehalfOf | None:
+        """What this process itself said; None for every request from outside."""
+        said = environ.get(ON_BEHALF_OF)
+        return said if isinstance(said, cls) else None
 
 
 def requires(*roles: str) -> Callable[[V], V]:
@@ -132,6 +149,9 @@ def check_access() -> None:
         return
     if not current_user.is_authenticated:
         raise LoginNeeded(_("Please log in."))
+    if request.headers.get("X-User", str(current_user.id)) != str(current_user.id):
+        # A page of the person before still sends: their work must not go out under somebody else's name.
+        raise LoginNeeded(_("Somebody else is logged in on this phone by now."))
     if current_user.role not in access.roles:
         log.warning("role refused", extra={"path": _path(), "user": str(current_user.id)})
         raise Refused(_("Your role does not allow this."))

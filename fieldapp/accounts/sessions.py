@@ -12,7 +12,7 @@ from fieldapp.accounts import operations, queries
 from fieldapp.accounts.models import LoginSession, User
 from fieldapp.accounts.operations import cookie_name, keyed_hash
 from fieldapp.extensions import db, settings, uuid7
-from fieldapp.security import ON_BEHALF_OF, login_manager
+from fieldapp.security import OnBehalfOf, login_manager
 
 
 @login_manager.request_loader  # type: ignore[untyped-decorator]
@@ -21,8 +21,8 @@ def who(request: Request) -> User | None:
 
     Sets ``g.login_session`` and ``g.locale``.
     """
-    if (user_id := request.environ.get(ON_BEHALF_OF)) is not None:  # type: ignore[call-overload]
-        return _named_by_us(user_id)
+    if (behalf := OnBehalfOf.of(request.environ)) is not None:
+        return _named_by_us(behalf.user_id)
     token = request.cookies.get(cookie_name())
     if not token:
         return None

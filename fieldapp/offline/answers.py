@@ -17,6 +17,7 @@ from fieldapp.extensions import uuid7
 from fieldapp.i18n import _
 from fieldapp.offline.operations import Receipt, Told, once_or_filed
 from fieldapp.offline.times import MOST_SECONDS as MOST
+from fieldapp.security import OnBehalfOf
 
 
 def init_app(app: Flask) -> None:
@@ -40,6 +41,7 @@ def submitted(apply: Callable[[Told], Receipt], *, then: str) -> Response:
 def told_by_request() -> Told:
     """What came with this request: headers of the phone's queue, or the hidden fields of a plain form."""
     body = request.get_data(cache=True)
+    behalf = OnBehalfOf.of(request.environ)
     _check_digest(hashlib.sha256(body).hexdigest())
     return Told(
         submission_id=_submission_id(),
@@ -53,6 +55,8 @@ def told_by_request() -> Told:
         sequence=_number("X-Sequence"),
         base_revision=_number("X-Base-Revision") or _form_number("revision"),
         queued=is_queued(),
+        handed_in=behalf is not None,
+        again=behalf is not None and behalf.again,
         form_version=_header_or_field("X-Form-Version", "form_version", 10),
         zone=_header_or_field("X-Time-Zone", "zone", 64),
         waiting=_number("X-Waiting"),

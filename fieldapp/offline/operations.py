@@ -52,6 +52,8 @@ class Told:
     can be compared with ours: work done offline arrives hours later without any clock being wrong.
     ``queued``: an engineer's phone sent it from its queue, and asks for a receipt whatever becomes of it.
     ``waiting``: how many items wait on that phone, this one among them. ``visit_id``: the visit in the address.
+    ``handed_in``: the office did it for the phone, so it is no sign of life of that phone; ``again``: the office has
+    what was filed applied once more, under its own number.
     """
 
     submission_id: UUID
@@ -65,6 +67,8 @@ class Told:
     sequence: int | None = None
     base_revision: int | None = None
     queued: bool = False
+    handed_in: bool = False
+    again: bool = False
     form_version: str | None = None
     zone: str | None = None
     waiting: int | None = None
@@ -122,7 +126,7 @@ def once_or_filed(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bo
         _check_version(told)
         return once(told, apply)
     except FILED as error:
-        if not told.queued:
+        if not told.queued or told.again:  # filed it is already: whoever asks again is told why
             raise
         return once(told, _filing(told, error))
 
@@ -157,8 +161,26 @@ def _filing(told: Told, error: FieldAppError) -> Callable[[], Receipt]:
 
 @operation
 def _first_time(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
-    if (row := db.session.get(Submission, told.submission_id)) is not None:
+    row = db.session.get(Submission, told.submission_id, with_for_update=told.again or None)
+    if row is not None and not _is_open(row, told):
         return _receipt_of(row, told), True
+    row = row or _new_row(told)
+    receipt: Receipt = {
+        "submission_id": str(told.submission_id),
+        "body_sha256": told.body_sha256,
+        "received_at": told.received_at.isoformat(),
+        "outcome": "applied",
+        "sentence": "",
+        **apply(),
+    }
+    _keep(row, told, receipt)
+    if told.queued and not told.handed_in:
+        _seen_by_queue(told)
+    crashpoints.reach("before_commit")
+    return {**receipt, **_whose()}, False
+
+
+def _new_row(told: Told) -> Submission:
     row = Submission(
         id=told.submission_id,
         user_id=told.user_id,
@@ -172,19 +194,13 @@ def _first_time(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool
     )
     db.session.add(row)
     db.session.flush()
-    receipt: Receipt = {
-        "submission_id": str(told.submission_id),
-        "body_sha256": told.body_sha256,
-        "received_at": told.received_at.isoformat(),
-        "outcome": "applied",
-        "sentence": "",
-        **apply(),
-    }
-    _keep(row, told, receipt)
-    if told.queued:
-        _seen_by_queue(told)
-    crashpoints.reach("before_commit")
-    return {**receipt, **_whose()}, False
+    return row
+
+
+def _is_open(row: Submission, told: Told) -> bool:
+    """Whether this is asked to be applied once more, and nothing came of it the first time."""
+    same = (row.user_id, row.path, row.body_sha256) == (told.user_id, told.path, told.body_sha256)
+    return told.again and same and row.outcome == "quarantined"
 
 
 def _keep(row: Submission, told: Told, receipt: Receipt) -> None:
@@ -197,6 +213,8 @@ def _keep(row: Submission, told: Told, receipt: Receipt) -> None:
 
 def _stored(told: Told) -> Receipt | None:
     row = db.session.get(Submission, told.submission_id)
+    if row is not None and _is_open(row, told):
+        return None
     try:
         return _receipt_of(row, told) if row else None
     except KeyReused:

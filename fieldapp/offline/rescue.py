@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +27,9 @@ from fieldapp import audit
 from fieldapp.errors import Invalid, TooLarge
 from fieldapp.extensions import db, in_operation, operation, settings
 from fieldapp.i18n import _, ngettext
-from fieldapp.security import ON_BEHALF_OF
+from fieldapp.offline.models import Submission
+from fieldapp.security import ON_BEHALF_OF, OnBehalfOf
+from fieldapp.storage import blobs
 
 FORMAT, VERSION = "fieldapp-rescue", 1
 MOST_BYTES = 64 * 1024 * 1024
@@ -110,6 +112,32 @@ def hand_in(package: Package, *, by: UUID) -> list[Handed]:
     return [*(_item(package, item) for item in items), *(_photo(package, photo) for photo in package.photos)]
 
 
+def apply_again(submission: Submission, *, by: UUID) -> Handed:
+    """Apply what was filed once more, as it came and under its own number, now that what stood in its way may be mended.
+
+    What was applied meanwhile is not applied twice. ``outcome``: as in the receipt, else ``refused`` or ``try_again``
+    with the sentence; then it stays filed. Not inside an operation. Raises NotFound when the bytes are not kept.
+    """
+    if in_operation():
+        raise RuntimeError("what was filed is applied in a transaction of its own")
+    body = blobs.get(submission.kept_sha256 or "")
+    headers = {
+        "Idempotency-Key": str(submission.id),
+        "X-Device": submission.device or FORMAT,
+        "X-Sequence": str(submission.sequence or 0),
+        "X-Form-Version": submission.form_version or "",
+        "X-Device-At": submission.device_at.isoformat() if submission.device_at else "",
+        "Content-Type": submission.content_type or "application/x-www-form-urlencoded",
+    }
+    about = Handed(submission.path, "refused", sequence=submission.sequence, submission_id=str(submission.id))
+    _note_again(submission.id, by)
+    status, answer = _ask("POST", submission.path, submission.user_id, body, headers, again=True)
+    if status == 200:
+        return replace(about, outcome=str(answer.get("outcome")), sentence=str(answer.get("sentence", "")))
+    outcome, sentence = _became(status, answer)
+    return replace(about, outcome=outcome, sentence=sentence)
+
+
 # ---- reading ----------------------------------------------------------------------------------------
 
 
@@ -159,6 +187,11 @@ def _bytes(value: object, sha256: object) -> bytes | None:
 def _note(package: Package, by: UUID) -> None:
     counts = {"items": len(package.items), "photos": len(package.photos)}
     audit.record("rescue.handed_in", "user", package.user_id, by=by, file=package.sha256, **counts)
+
+
+@operation
+def _note_again(submission_id: UUID, by: UUID) -> None:
+    audit.record("submission.tried_again", "submission", submission_id, by=by)
 
 
 def _check_person(user_id: UUID) -> None:
@@ -247,7 +280,15 @@ def _of_queue(path: str) -> bool:
     return str(endpoint).startswith(OF_QUEUE)
 
 
-def _ask(method: str, path: str, user_id: UUID, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+def _ask(
+    method: str,
+    path: str,
+    user_id: UUID,
+    body: bytes,
+    headers: dict[str, str],
+    *,
+    again: bool = False,
+) -> tuple[int, dict[str, Any]]:
     """The app's own answer to a request that this process makes in the engineer's name."""
     ours = {"Accept": "application/json", "Sec-Fetch-Site": "same-origin", "User-Agent": FORMAT}
     builder = EnvironBuilder(
@@ -259,7 +300,7 @@ def _ask(method: str, path: str, user_id: UUID, body: bytes, headers: dict[str, 
         environ_overrides={"REMOTE_ADDR": request.remote_addr or "" if has_request_context() else ""},
     )
     environ = builder.get_environ()
-    environ[ON_BEHALF_OF] = user_id  # type: ignore[index]
+    environ[ON_BEHALF_OF] = OnBehalfOf(user_id, again=again)
     db.session.rollback()  # or what we have read would stand in the way of what is now written
     with current_app.app_context():  # of its own: who asks must not leak from this request into that one
         parts, status, _headers = run_wsgi_app(current_app.wsgi_app, environ, buffered=True)
