@@ -25,6 +25,8 @@ from fieldapp import (
 from fieldapp.accounts import views as accounts
 from fieldapp.customers import views as customers
 from fieldapp.dispatch import views as dispatch
+from fieldapp.dispatch.devices import views as devices
+from fieldapp.dispatch.exceptions import views as exceptions
 from fieldapp.offline import answers
 from fieldapp.offline import views as offline
 from fieldapp.records import views as records
@@ -36,7 +38,24 @@ from fieldapp.today import outbox as queue
 from fieldapp.today import views as today
 from fieldapp.visits import views as visits
 
-PAGES = (accounts, today, history, pack, queue, customers, tickets, visits, offline, records, reports, dispatch, sync, health)
+PAGES = (
+    accounts,
+    today,
+    history,
+    pack,
+    queue,
+    customers,
+    tickets,
+    visits,
+    offline,
+    records,
+    reports,
+    dispatch,
+    exceptions,
+    devices,
+    sync,
+    health,
+)
 
 
 def create_app(settings: config.Settings | None = None, **flask_config: Any) -> Flask:

@@ -61,7 +61,11 @@ def map_options() -> list[tuple[str, str]]:
 
 def device_name(login_session: LoginSession) -> str:
     """``Android, Chrome``: what a person recognises of a device."""
-    told = login_session.user_agent
+    return browser_name(login_session.user_agent)
+
+
+def browser_name(told: str) -> str:
+    """The same from what the browser says of itself."""
     parts = [_first(SYSTEMS, told), _first(BROWSERS, told)]
     return ", ".join(part for part in parts if part) or _("Unknown device")
 

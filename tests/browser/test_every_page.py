@@ -7,6 +7,7 @@ Chinese page on the phone as an engineer and as one of the office, and at the fi
 from __future__ import annotations
 
 import gzip
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,7 +17,9 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from fieldapp import create_app
+from fieldapp import clock, create_app
+from fieldapp.extensions import uuid7
+from fieldapp.offline.models import CASE_KINDS
 from tests.browser.conftest import Served
 from tests.browser.hands import AXE, DESK, PHONE, someone
 from tests.conftest import settings_for
@@ -46,12 +49,16 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "customers.new_customer": ("/customers/new", (DISPATCHER,)),
     "customers.new_site": ("/customers/{customer}/sites", (DISPATCHER,)),
     "customers.show_import": ("/customers/import", (DISPATCHER,)),
+    "devices.index": ("/devices", OFFICE),
+    "devices.rescue_form": ("/devices/rescue", (DISPATCHER,)),
     "dispatch.board": ("/dispatch", OFFICE),
     "dispatch.customer_of": ("/dispatch/tickets/{ticket}/customer", (DISPATCHER,)),
     "dispatch.plan_ticket": ("/dispatch/tickets/{ticket}/plan", (DISPATCHER,)),
     "dispatch.plan_visit": ("/dispatch/visits/{scheduled}/plan", (DISPATCHER,)),
     "dispatch.reviews": ("/dispatch/reviews", (MANAGER,)),
     "dispatch.rows": ("/dispatch/table", (DISPATCHER,)),
+    "exceptions.index": ("/exceptions", OFFICE),
+    "exceptions.show": ("/exceptions/{case_conflict}", (DISPATCHER, MANAGER)),
     "history.asset": ("/assets/{asset}", (ENGINEER, DISPATCHER)),
     "history.customer": ("/customers/{customer}", (ENGINEER, DISPATCHER)),
     "history.customers": ("/customers", EVERYBODY),
@@ -83,6 +90,12 @@ MORE = {  # other looks of the same pages
     "a page of another role": ("/people", (ENGINEER,)),
     "an empty day": ("/?day=2024-01-01", (ENGINEER,)),
     "another day on the board": ("/dispatch?day=2024-01-01", (DISPATCHER,)),
+    "what a phone sent in vain": ("/exceptions/{case_quarantine}", (DISPATCHER,)),
+    "work on a cancelled visit": ("/exceptions/{case_despite_cancellation}", (DISPATCHER,)),
+    "two records": ("/exceptions/{case_second_record}", (DISPATCHER,)),
+    "photos that did not come": ("/exceptions/{case_photos_missing}", (DISPATCHER,)),
+    "another telephone number": ("/exceptions/{case_contact_suggestion}", (DISPATCHER,)),
+    "settled exceptions": ("/exceptions?state=settled", (DISPATCHER,)),
     "nobody found": ("/customers?q=nobody-is-called-this", (ENGINEER,)),
 }
 NO_PAGES = {  # files and answers for programs: what they are, they say by their type
@@ -128,7 +141,22 @@ def examples(served: Served) -> dict[str, str]:
     with closing(sqlite3.connect(f"file:{served.folder / 'fieldapp.db'}?mode=ro", uri=True)) as database:
         found = {status: _uuid(key) for status, key in database.execute(_VISITS)}
         found |= {name: _uuid(database.execute(query).fetchone()[0]) for name, query in _EXAMPLES.items()}
-    return found
+    return found | _cases(served, found)
+
+
+def _cases(served: Served, found: dict[str, str]) -> dict[str, str]:
+    """A case of every kind about the visit of that engineer's work: what phones without signal lead to."""
+    facts = {"fields": {"content_text": {"before": "检查电源", "phone": "更换电源", "office": "更换主板"}}}
+    insert = """INSERT INTO office_case (id, kind, unique_for, visit_id, facts, created_at, decision)
+        VALUES (?, ?, ?, ?, ?, ?, '')"""
+    keys = {kind: uuid7() for kind in CASE_KINDS}
+    with closing(sqlite3.connect(served.folder / "fieldapp.db", timeout=30)) as database:
+        for kind, key in keys.items():
+            said = json.dumps(facts if kind == "conflict" else {})
+            row = (key.hex, kind, f"page:{kind}", UUID(found["working"]).hex, said, f"{clock.now():%F %T.%f}")
+            database.execute(insert, row)
+        database.commit()
+    return {f"case_{kind}": str(key) for kind, key in keys.items()}
 
 
 _VISITS = """SELECT status, visit.id FROM visit JOIN user ON user.id = lead_id

@@ -58,7 +58,8 @@ CLASSES = {
     " tickets.desk.show tickets.desk.link tickets.desk.download tickets.desk.add_note tickets.desk.new dispatch.board"
     " dispatch.reviews dispatch.states dispatch.rows dispatch.export dispatch.customer_of dispatch.link_customer"
     " dispatch.plan_ticket dispatch.save_ticket_plan dispatch.cancel dispatch.plan_visit dispatch.save_visit_plan"
-    " dispatch.take_back visits.cancel records.review records.sign_review",
+    " dispatch.take_back visits.cancel records.review records.sign_review exceptions.index exceptions.show"
+    " exceptions.settle exceptions.try_again devices.index devices.rescue_form devices.take_in",
 }
 CLASS_OF = {endpoint: kind for kind, endpoints in CLASSES.items() for endpoint in endpoints.split()}
 

@@ -1,0 +1,752 @@
+"""What needs a person: one sentence each, the one action that settles it, and who did."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from time_machine import Traveller
+from werkzeug.test import TestResponse
+
+from fieldapp import clock, outbox
+from fieldapp.accounts.models import User
+from fieldapp.audit import AuditEntry
+from fieldapp.customers.models import Contact, Customer
+from fieldapp.extensions import db, operation, uuid7
+from fieldapp.offline.models import Case, Device, Submission
+from fieldapp.offline.operations import open_case, settle_case
+from fieldapp.records.models import Photo, PhotoUpload
+from fieldapp.records.queries import record_of, revisions_of
+from fieldapp.storage import blobs
+from fieldapp.tickets.models import Ticket
+from fieldapp.visits import operations as visits
+from fieldapp.visits.models import Visit
+from tests.conftest import add
+from tests.dispatch.conftest import AFTERNOON, planned
+from tests.dispatch.test_cost import statements, walks
+from tests.records.samples import DRAWN, filled, signed
+
+
+def opened(kind: str, visit: Visit | None = None, by: User | None = None, **more: Any) -> Case:
+    """A case of this kind, as the operations open it."""
+    return open_case(
+        kind,
+        unique_for=f"{kind}:{uuid7()}",
+        visit_id=visit.id if visit else None,
+        user_id=by.id if by else None,
+        **more,
+    )
+
+
+def page(desk: FlaskClient, path: str = "/exceptions") -> str:
+    answer = desk.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def settle(desk: FlaskClient, case: Case, noun: str = "settlement", **fields: str) -> TestResponse:
+    return desk.post(f"/exceptions/{case.id}/{noun}", data={"submission_id": str(uuid7()), **fields})
+
+
+def again(case: Case) -> Case:
+    """The case as the database has it now."""
+    db.session.rollback()
+    found = db.session.get(Case, case.id, populate_existing=True)
+    assert found
+    return found
+
+
+# ---- the list ---------------------------------------------------------------------------------------
+
+
+def test_nothing_open_says_so(desk: FlaskClient) -> None:
+    html = page(desk)
+
+    assert "Nothing needs a person." in html
+    assert 'class="badge" data-tone="bad"' not in html
+
+
+SENTENCES = {
+    "quarantine": ("王磊 sent is kept, but could not be applied", "Read it and decide"),
+    "despite_cancellation": ("王磊 did the work although the visit had been cancelled.", "Read and confirm"),
+    "second_record": (
+        "王磊 did work on a visit that was closed already. A record has not come so far.",
+        "Look at both visits",
+    ),
+    "photos_missing": ("The record of 王磊 is signed, but its photos are still on the phone.", "See which ones"),
+    "contact_suggestion": ("王磊 noted another telephone number", "Take it or leave it"),
+    "conflict": ("王磊 and the office changed the same text of the record.", "Compare and choose"),
+}
+
+
+@pytest.mark.parametrize("kind", SENTENCES)
+def test_each_kind_is_one_sentence_with_its_people_and_its_one_action(
+    desk: FlaskClient, visit: Visit, engineer: User, kind: str
+) -> None:
+    case = opened(kind, visit, engineer)
+    sentence, action = SENTENCES[kind]
+
+    html = page(desk)
+
+    assert sentence in html
+    assert "华东精密机械有限公司" in html
+    assert "Today 15:10–15:40 · 王磊" in html
+    link = re.search(rf'<a class="button quiet" href="/exceptions/{case.id}">([^<]+)<', html)
+    assert link
+    assert link[1] == action
+
+
+def test_a_case_that_names_nobody_is_still_readable(desk: FlaskClient) -> None:
+    case = opened("quarantine")
+
+    assert "What An engineer sent is kept" in page(desk)
+    assert "Nothing of it is kept here." in page(desk, f"/exceptions/{case.id}")
+
+
+def test_the_newest_comes_first_and_a_long_list_has_pages(
+    desk: FlaskClient, visit: Visit, engineer: User, afternoon: Traveller
+) -> None:
+    cases = []
+    for _n in range(31):
+        cases.append(opened("second_record", visit, engineer))
+        afternoon.shift(timedelta(minutes=1))
+
+    first = page(desk)
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following
+    second = page(desk, following[1].replace("&amp;", "&"))
+
+    order = re.findall(r'href="/exceptions/([0-9a-f-]{36})"', first)
+    assert order == [str(case.id) for case in reversed(cases[1:])]
+    assert re.findall(r'href="/exceptions/([0-9a-f-]{36})"', second) == [str(cases[0].id)]
+    assert 'rel="prev"' in second
+
+
+def test_cases_of_the_same_moment_are_all_on_one_page_or_the_next(
+    desk: FlaskClient, visit: Visit, engineer: User
+) -> None:
+    cases = {str(opened("second_record", visit, engineer).id) for _n in range(35)}
+
+    first = page(desk)
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following
+    second = page(desk, following[1].replace("&amp;", "&"))
+
+    seen = [key for html in (first, second) for key in re.findall(r'href="/exceptions/([0-9a-f-]{36})"', html)]
+    assert len(seen) == 35
+    assert set(seen) == cases
+
+
+@pytest.mark.parametrize("before", ["nonsense", "~", "2026-11-18T06:40:00+00:00~no-id", "~" + "0" * 32])
+def test_a_page_that_was_never_is_the_first(desk: FlaskClient, visit: Visit, engineer: User, before: str) -> None:
+    case = opened("second_record", visit, engineer)
+
+    assert str(case.id) in desk.get("/exceptions", query_string={"before": before}).text
+
+
+def test_a_silent_phone_with_work_on_it_stands_in_the_list(desk: FlaskClient, engineer: User, colleague: User) -> None:
+    phone(engineer, waiting=3, silent_for=timedelta(hours=26))
+    phone(colleague, waiting=1, silent_for=timedelta(hours=5))
+
+    html = page(desk)
+
+    assert "3 things wait on this phone, and it has not spoken for 26 h." in html
+    assert "1 thing waits on this phone, and it has not spoken for 5 h." in html
+    assert html.index("王磊") < html.index("李婷")
+
+
+def test_a_phone_that_has_nothing_or_spoke_lately_is_no_exception(desk: FlaskClient, engineer: User) -> None:
+    phone(engineer, waiting=0, silent_for=timedelta(days=3))
+    phone(engineer, waiting=5, silent_for=timedelta(hours=3, minutes=59))
+
+    assert "Nothing needs a person." in page(desk)
+
+
+def test_deliveries_that_were_held_lead_to_their_page(desk: FlaskClient, visit: Visit) -> None:
+    hold(visit)
+
+    html = page(desk)
+
+    assert "1 delivery to the ticket store gave up" in html
+    assert '<a class="button quiet" href="/deliveries">Look at the deliveries' in html
+
+
+def test_the_number_stands_in_the_navigation_of_every_office_page(
+    desk: FlaskClient, visit: Visit, engineer: User
+) -> None:
+    opened("conflict", visit, engineer)
+    phone(engineer, waiting=1, silent_for=timedelta(hours=5))
+    hold(visit)
+
+    for path in ("/dispatch", "/exceptions", "/deliveries", "/desk", "/devices"):
+        assert '<span class="badge" data-tone="bad">3<' in page(desk, path), path
+
+
+def test_an_engineer_sees_neither_the_pages_nor_the_number(
+    logged_in: Callable[[User], FlaskClient], engineer: User, visit: Visit
+) -> None:
+    case = opened("conflict", visit, engineer)
+    browser = logged_in(engineer)
+
+    assert browser.get("/exceptions").status_code == 403
+    assert browser.get(f"/exceptions/{case.id}").status_code == 403
+    assert settle(browser, case, note="x").status_code == 403
+    assert "Exceptions" not in browser.get("/").text
+
+
+def test_what_is_settled_leaves_the_list_and_is_found_among_the_settled(
+    desk: FlaskClient, visit: Visit, engineer: User, dispatcher: User
+) -> None:
+    case = opened("second_record", visit, engineer)
+    settle_case(case, by=dispatcher, decision="第二次上门已取消")
+
+    assert str(case.id) not in page(desk)
+    settled = page(desk, "/exceptions?state=settled")
+    assert str(case.id) in settled
+    assert "赵敏: 第二次上门已取消" in settled
+    alone = page(desk, f"/exceptions/{case.id}")
+    assert "Settled by 赵敏, Today 14:40" in alone
+    assert "第二次上门已取消" in alone
+    assert f'action="/exceptions/{case.id}' not in alone
+
+
+def test_nothing_settled_so_far_says_so(desk: FlaskClient) -> None:
+    assert "Nothing was settled yet." in page(desk, "/exceptions?state=settled")
+
+
+def test_the_list_costs_the_same_however_long_it_is(
+    desk: FlaskClient, visit: Visit, engineer: User, colleague: User, dispatcher: User
+) -> None:
+    def fill(times: int) -> None:
+        for _n in range(times):
+            for kind in SENTENCES:
+                opened(kind, visit, engineer)
+            settle_case(opened("conflict", visit, engineer), by=dispatcher, decision="ok")
+            phone(engineer, waiting=2, silent_for=timedelta(hours=9))
+            phone(colleague, waiting=0, silent_for=timedelta(hours=9))
+
+    def cost() -> list[tuple[str, Any]]:
+        with statements() as seen:
+            for path in ("/exceptions", "/exceptions?state=settled", "/devices"):
+                page(desk, path)
+        return seen
+
+    fill(1)
+    few = cost()
+    fill(8)
+    db.session.expire_all()
+    many = cost()
+
+    assert len(many) == len(few)
+    assert len(many) <= 3 * 8
+    for statement, parameters in many:
+        for step in walks(statement, parameters):
+            assert step.split()[1].strip('"') not in ("office_case", "device", "visit", "submission", "outbox"), (
+                statement
+            )
+
+
+# ---- deciding: what only has to be seen ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["despite_cancellation", "second_record", "photos_missing"])
+def test_what_was_seen_is_settled_with_a_note(
+    desk: FlaskClient, visit: Visit, engineer: User, dispatcher: User, kind: str
+) -> None:
+    case = opened(kind, visit, engineer)
+
+    answer = settle(desk, case, note="已电话告知客户")
+
+    assert answer.status_code == 303
+    assert answer.location == "/exceptions"
+    assert "Settled. Thank you." in page(desk)
+    settled = again(case)
+    assert (settled.settled_at, settled.settled_by_id) == (clock.now(), dispatcher.id)
+    assert settled.decision == "已电话告知客户"
+    entry = db.session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc())).first()
+    assert entry
+    assert (entry.action, entry.subject_id, entry.by) == ("case.settled", str(case.id), dispatcher.id)
+    assert "客户" not in str(entry.facts)
+
+
+def test_a_note_may_stay_empty(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    case = opened("second_record", visit, engineer)
+
+    settle(desk, case, note="  ")
+
+    assert again(case).decision == "Seen."
+
+
+def test_a_note_that_is_too_long_comes_back_with_what_was_typed(
+    desk: FlaskClient, visit: Visit, engineer: User
+) -> None:
+    case = opened("photos_missing", visit, engineer)
+
+    answer = settle(desk, case, note="长" * 1001)
+
+    assert answer.status_code == 422
+    assert "At most 1000 characters, please." in answer.text
+    assert "长" * 1001 in answer.text
+    assert again(case).settled_at is None
+
+
+def test_the_second_of_two_is_told_who_settled_it(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], manager: User, visit: Visit, engineer: User
+) -> None:
+    case = opened("second_record", visit, engineer)
+    settle(desk, case, note="看过了")
+
+    answer = settle(logged_in(manager), case, note="我也看了")
+
+    assert answer.status_code == 409
+    assert "赵敏 settled this already, Today 14:40." in answer.text
+    assert "看过了" in answer.text
+    assert again(case).decision == "看过了"
+
+
+def test_the_same_click_twice_is_one_decision(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    case, once = opened("second_record", visit, engineer), str(uuid7())
+
+    answers = [
+        desk.post(f"/exceptions/{case.id}/settlement", data={"submission_id": once, "note": "ok"}) for _n in "12"
+    ]
+
+    assert [answer.status_code for answer in answers] == [303, 303]
+    settled = select(AuditEntry).where(AuditEntry.action == "case.settled")
+    assert len(db.session.scalars(settled).all()) == 1
+
+
+def test_a_program_gets_the_receipt_or_the_error_as_json(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    case = opened("second_record", visit, engineer)
+    asked = {"headers": {"Accept": "application/json"}, "data": {"note": "ok"}}
+
+    first = desk.post(f"/exceptions/{case.id}/settlement", **asked)
+    second = desk.post(f"/exceptions/{case.id}/settlement", **asked)
+
+    assert first.json
+    assert (first.status_code, first.json["case"]) == (200, str(case.id))
+    assert second.json
+    assert (second.status_code, second.json["error"]) == (409, "already_settled")
+
+
+def test_a_case_that_never_was_is_not_found(desk: FlaskClient) -> None:
+    for noun in ("", "/settlement", "/another-try"):
+        answer = desk.open(f"/exceptions/{uuid7()}{noun}", method="POST" if noun else "GET")
+        assert answer.status_code == 404
+
+
+# ---- deciding: two versions ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conflict(working: Visit, engineer: User) -> Case:
+    """A signed record in which the phone's words stand, and what the office had written meanwhile."""
+    signed(working, engineer, filled(content_text="更换电源", outcome="all_done", tools="螺丝刀"))
+    record = record_of(working)
+    assert record
+    return opened(
+        "conflict",
+        working,
+        engineer,
+        record=str(record.id),
+        fields={
+            "content_text": {"before": "检查", "phone": "更换电源", "office": "更换主板"},
+            "tools": {"before": "", "phone": "螺丝刀", "office": "万用表"},
+            "service_type": {"before": "", "phone": "maintenance", "office": "implementation"},
+        },
+        values={},
+    )
+
+
+DECIDED = {"choice-content_text": "phone", "choice-tools": "phone", "choice-service_type": "phone"}
+
+
+def test_both_versions_stand_beside_what_was_there_before(desk: FlaskClient, conflict: Case) -> None:
+    html = page(desk, f"/exceptions/{conflict.id}")
+
+    assert "the same 3 texts of the record" in html
+    for words in ("检查", "更换电源", "更换主板", "螺丝刀", "万用表"):
+        assert f'<p class="lines-kept">{words}</p>' in html
+    assert "Service content" in html
+    assert '<p class="lines-kept">Maintenance</p>' in html
+    assert re.search(r'id="text-content_text"[^>]*>\n更换电源\n更换主板</textarea>', html)
+    assert not re.search(r"<input[^>]* checked", html)
+    assert 'value="own"' in html.split("Service content")[1]
+    assert 'id="choice-service_type-own"' not in html
+
+
+def test_the_phones_words_change_nothing_and_settle_it(desk: FlaskClient, conflict: Case, working: Visit) -> None:
+    answer = settle(desk, conflict, **DECIDED)
+
+    assert answer.status_code == 303
+    assert again(conflict).settled_at is not None
+    assert len(revisions_of(working)) == 1
+    html = page(desk, f"/exceptions/{conflict.id}")
+    assert "Service content: the phone&#39;s words" in html
+    assert "更换主板" in html
+    assert 'type="radio"' not in html
+
+
+def test_the_offices_words_and_ones_own_are_a_new_revision_and_history_keeps_both(
+    desk: FlaskClient, conflict: Case, working: Visit
+) -> None:
+    own = "更换电源\r\n更换主板"
+
+    answer = settle(
+        desk, conflict, **{**DECIDED, "choice-content_text": "own", "text-content_text": own, "choice-tools": "office"}
+    )
+
+    assert answer.status_code == 303
+    first, second = revisions_of(working)
+    assert (first.content_text, first.tools) == ("更换电源", "螺丝刀")
+    assert second.content_text.splitlines() == ["更换电源", "更换主板"]
+    assert second.tools == "万用表"
+    decision = again(conflict).decision
+    assert "Service content: words of one's own" in decision
+    assert "Tools used: the office's words" in decision
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "sentence"),
+    [
+        ({"choice-content_text": ""}, "choice-content_text", "Choose which words shall stand."),
+        ({"choice-content_text": "before"}, "choice-content_text", "Choose which words shall stand."),
+        ({"choice-service_type": "own"}, "choice-service_type", "Choose which words shall stand."),
+        ({"choice-tools": "own", "text-tools": " "}, "text-tools", "Write the words that shall stand."),
+        ({"choice-tools": "own", "text-tools": "长" * 4001}, "text-tools", "At most 4000 characters, please."),
+        ({"choice-tools": "own", "text-tools": "长" * 501}, "text-tools", "Write at most 500 characters"),
+    ],
+)
+def test_what_cannot_be_decided_so_comes_back_as_typed(
+    desk: FlaskClient, conflict: Case, working: Visit, typed: dict[str, str], field: str, sentence: str
+) -> None:
+    given = {**DECIDED, "choice-content_text": "own", "text-content_text": "我的说法", **typed}
+
+    answer = settle(desk, conflict, **given)
+
+    assert answer.status_code == 422
+    assert f'<a href="#{field}">{sentence}' in answer.text
+    assert re.search(rf'id="{field}"', answer.text)
+    assert "我的说法" in answer.text
+    assert again(conflict).settled_at is None
+    assert len(revisions_of(working)) == 1
+
+
+def test_the_second_of_two_does_not_undo_the_firsts_choice(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], manager: User, conflict: Case, working: Visit
+) -> None:
+    settle(desk, conflict, **DECIDED)
+
+    answer = settle(logged_in(manager), conflict, **{**DECIDED, "choice-tools": "office"})
+
+    assert answer.status_code == 409
+    assert "赵敏 settled this already" in answer.text
+    assert len(revisions_of(working)) == 1
+
+
+# ---- deciding: what could not be applied ---------------------------------------------------------------
+
+
+def quarantined(engineer: User, body: bytes, **changes: Any) -> Case:
+    """A submission that was kept, and its case, as the queue's door files them."""
+    fields: dict[str, Any] = {
+        "user_id": engineer.id,
+        "path": f"/visits/{uuid7()}/completion",
+        "body_sha256": "0" * 64,
+        "received_at": clock.now(),
+        "device_at": clock.now() - timedelta(hours=2),
+        "outcome": "quarantined",
+        "reason": "The end lies before the start.",
+        "kept_sha256": blobs.put(body),
+        "content_type": "application/x-www-form-urlencoded",
+    }
+    submission = Submission(**{**fields, **changes})
+    add(submission)
+    return open_case("quarantine", unique_for=f"q:{uuid7()}", submission_id=submission.id, user_id=engineer.id)
+
+
+def test_everything_that_was_sent_can_be_read(desk: FlaskClient, engineer: User) -> None:
+    photos = [{"sha256": "ab", "caption": "铭牌"}, {"sha256": "cd", "caption": ""}, "nonsense"]
+    body = urlencode(
+        {
+            "content_text": "更换主板<b>",
+            "outcome": "all_done",
+            "skill_rating": "good",
+            "parts-0-name": "电源",
+            "open_items-1-text": "等备件",
+            "customer_strokes": DRAWN,
+            "engineer_strokes": "{damaged",
+            "photos": json.dumps(photos),
+            "remark": "",
+            "something_new": "later",
+            "base": '{"revision": 1}',
+        }
+    )
+    case = quarantined(engineer, body.encode())
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "could not be applied: The end lies before the start." in html
+    assert "Finished the service record" in html
+    said = dict(re.findall(r'<dt>([^<]+)</dt><dd><span class="lines-kept">([^<]*)</span></dd>', html))
+    assert said["Service content"] == "更换主板&lt;b&gt;"
+    assert said["Outcome of this service"] == "All done"
+    assert said["Technical skill"] == "Good"
+    assert said["Part 1: Part"] == "电源"
+    assert said["Open item 2: What remains"] == "等备件"
+    assert said["Customer signature"] == "Signature drawn, 2 strokes"
+    assert said["Engineer&#39;s signature"] == "A drawing that cannot be read, 8 characters"
+    assert said["Photos"] == "3 photos: 铭牌"
+    assert said["something_new"] == "later"
+    assert "Remarks" not in said
+    assert said["base"] == "{&#34;revision&#34;: 1}"
+    assert html.index("Technical fields") < html.index("<dt>base</dt>")
+    assert DRAWN[:40] not in html
+
+
+def test_a_form_with_files_can_be_read(desk: FlaskClient, engineer: User) -> None:
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="reason"\r\n\r\nbreak\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="photos"; filename="a.jpg"\r\n\r\n12345\r\n--x--\r\n'
+    )
+    case = quarantined(engineer, body, content_type="multipart/form-data; boundary=x", path="/visits/1/pause")
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "<strong>Paused</strong>" in html
+    assert "break" in html
+    assert "File a.jpg, 5 bytes" in html
+
+
+@pytest.mark.parametrize(
+    ("body", "changes", "sentence"),
+    [
+        (b"\xff\xfe\x00", {}, "3 bytes that are no form are kept."),
+        (b"no form at all", {}, "14 bytes that are no form are kept."),
+        (b"", {}, "0 bytes that are no form are kept."),
+        (b"--x", {"content_type": "multipart/form-data"}, "3 bytes that are no form are kept."),
+        (b"a=1&" * 501, {}, "2004 bytes that are no form are kept."),
+        (b"a=1", {"kept_sha256": None}, "Only the receipt of this submission is kept, not its text."),
+        (b"a=1", {"kept_sha256": "0" * 64}, "This file is not in the storage."),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_can_only_be_left(
+    desk: FlaskClient, engineer: User, body: bytes, changes: dict[str, Any], sentence: str
+) -> None:
+    case = quarantined(engineer, body, **changes)
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert sentence in html
+    assert "another-try" not in html
+    assert 'name="note"' in html
+
+
+def test_it_is_left_only_with_a_reason_and_stays_kept(desk: FlaskClient, engineer: User) -> None:
+    case = quarantined(engineer, b"content_text=x")
+
+    without = settle(desk, case, note=" ")
+    left = settle(desk, case, note="已电话确认，重复提交")
+
+    assert without.status_code == 422
+    assert "Please write the reason." in without.text
+    assert left.status_code == 303
+    assert again(case).decision == "已电话确认，重复提交"
+    submission = db.session.get(Submission, case.submission_id)
+    assert submission
+    assert blobs.get(submission.kept_sha256 or "") == b"content_text=x"
+
+
+# ---- deciding: another telephone number ----------------------------------------------------------------
+
+
+@pytest.fixture
+def suggestion(visit: Visit, engineer: User, customer: Customer) -> Case:
+    contact = customer.contacts[0]
+    told = {"name": contact.name, "before": "13800000000", "phone": "13711112222", "office": contact.mobile}
+    return opened("contact_suggestion", visit, engineer, contact=str(contact.id), **told)
+
+
+def answer_suggestion(desk: FlaskClient, case: Case, choice: str) -> TestResponse:
+    html = page(desk, f"/exceptions/{case.id}")
+    revision = re.search(r'name="revision" value="(\d+)"', html)
+    assert revision
+    return settle(desk, case, choice=choice, revision=revision[1])
+
+
+def test_the_engineers_number_goes_into_the_customer_file(
+    desk: FlaskClient, suggestion: Case, customer: Customer, dispatcher: User
+) -> None:
+    assert "Noted by the engineer: 13711112222" in page(desk, f"/exceptions/{suggestion.id}")
+    assert "In the customer file: 13900000001" in page(desk, f"/exceptions/{suggestion.id}")
+
+    answer = answer_suggestion(desk, suggestion, "take")
+
+    assert answer.status_code == 303
+    assert again(suggestion).decision == "The engineer's number was taken."
+    assert customer.contacts[0].mobile == "13711112222"
+    changed = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "contact.changed")).one()
+    assert (changed.by, changed.facts) == (dispatcher.id, {"fields": "mobile"})
+
+
+def test_a_contact_with_only_a_desk_phone_keeps_it_in_its_place(
+    desk: FlaskClient, suggestion: Case, customer: Customer
+) -> None:
+    move_to_desk_phone(customer.contacts[0])
+
+    answer_suggestion(desk, suggestion, "take")
+
+    db.session.rollback()
+    assert (customer.contacts[0].mobile, customer.contacts[0].phone) == ("", "13711112222")
+
+
+def test_the_offices_number_can_stay(desk: FlaskClient, suggestion: Case, customer: Customer) -> None:
+    answer_suggestion(desk, suggestion, "leave")
+
+    assert again(suggestion).decision == "The office's number stays."
+    assert customer.contacts[0].mobile == "13900000001"
+
+
+def test_a_number_that_changed_while_one_looked_is_not_overwritten(
+    desk: FlaskClient, suggestion: Case, customer: Customer
+) -> None:
+    revision = str(customer.contacts[0].revision)
+    move_to_desk_phone(customer.contacts[0])
+
+    answer = settle(desk, suggestion, choice="take", revision=revision)
+
+    assert answer.status_code == 409
+    assert "This was saved while you were typing." in answer.text
+    assert "In the customer file: 021-5550" in answer.text
+    assert again(suggestion).settled_at is None
+
+
+def test_one_of_the_two_numbers_must_be_chosen(desk: FlaskClient, suggestion: Case) -> None:
+    answer = answer_suggestion(desk, suggestion, "")
+
+    assert answer.status_code == 422
+    assert "Choose one of the two numbers." in answer.text
+
+
+def test_a_contact_that_is_gone_can_only_be_left(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    case = opened("contact_suggestion", visit, engineer, contact=str(uuid7()), phone="13711112222")
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "The contact is not in the customer file any more. The engineer noted: 13711112222" in html
+    assert settle(desk, case, choice="take").status_code == 404
+    assert settle(desk, case, choice="leave").status_code == 303
+
+
+@operation
+def move_to_desk_phone(contact: Contact) -> None:
+    contact.mobile, contact.phone = "", "021-5550"
+    db.session.add(contact)
+
+
+# ---- what the pages explain ----------------------------------------------------------------------------
+
+
+def test_the_page_says_who_cancelled_and_what_was_done_all_the_same(
+    desk: FlaskClient, visit: Visit, engineer: User, dispatcher: User, afternoon: Traveller
+) -> None:
+    visits.accept(visit, by=engineer)
+    afternoon.shift(timedelta(minutes=10))
+    visits.cancel(visit, "客户电话取消", by=dispatcher)
+    case = opened("despite_cancellation", visit, engineer)
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "Cancelled by 赵敏, Today 14:50." in html
+    assert "客户电话取消" in html
+    assert "Today 14:40" in html[html.index("timeline") :]
+    assert f'href="/visits/{visit.id}"' in html
+
+
+def test_both_visits_can_be_looked_at_and_the_one_without_a_record_cancelled(
+    desk: FlaskClient, working: Visit, ticket: Ticket, engineer: User, colleague: User, dispatcher: User
+) -> None:
+    signed(working, engineer)
+    other = planned(ticket, colleague, dispatcher, AFTERNOON + timedelta(hours=3))
+    case = opened("second_record", other, engineer, second=str(working.id), why="reassigned")
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "王磊 did work on a visit that had been given to somebody else." in html
+    assert "The record stands beside, as a visit of its own." in html
+    assert f'<a href="/visits/{working.id}">王磊' in html
+    assert f'<a href="/visits/{other.id}">李婷' in html
+    assert re.search(r"Record SR-20261118-0001 · signed Today 14:40", html)
+    assert "No record so far" in html
+    assert f'href="/dispatch/visits/{other.id}/plan"' in html
+    assert f'href="/dispatch/visits/{working.id}/plan"' not in html
+
+
+@pytest.mark.parametrize(("why", "words"), [("taken_back", "had been taken back"), ("closed", "was closed already")])
+def test_why_there_are_two_records_is_said(
+    desk: FlaskClient, visit: Visit, engineer: User, why: str, words: str
+) -> None:
+    opened("second_record", visit, engineer, why=why)
+
+    assert words in page(desk)
+
+
+def test_the_page_names_the_photos_that_are_missing_and_the_phone_they_are_on(
+    desk: FlaskClient, working: Visit, engineer: User
+) -> None:
+    signed(working, engineer)
+    record = record_of(working)
+    assert record
+    common = {"record_id": record.id, "size": 9, "taken_at": clock.now(), "uploaded_by_id": engineer.id}
+    add(
+        Photo(**common, kind="before", caption="铭牌", source_sha256="a" * 64, arrived_at=None),
+        Photo(**common, kind="after", source_sha256="b" * 64, arrived_at=None),
+        Photo(**common, kind="label", caption="在此", sha256="c" * 64),
+        Photo(**common, kind="label", caption="删了", source_sha256="d" * 64, arrived_at=None, removed_at=clock.now()),
+        PhotoUpload(user_id=engineer.id, sha256="a" * 64, length=200, received=50),
+    )
+    phone(engineer, waiting=2, silent_for=timedelta(hours=25))
+    case = opened("photos_missing", working, engineer)
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "铭牌" in html
+    assert "25 % has arrived" in html
+    assert html.count("<li>Before") + html.count("<li>After") == 2
+    assert "在此" not in html
+    assert "删了" not in html
+    assert "last contact Yesterday 13:40" in html
+    assert "2 waiting, silent for 25 h" in html
+
+
+def test_photos_that_came_meanwhile_are_no_longer_missed(desk: FlaskClient, working: Visit, engineer: User) -> None:
+    case = opened("photos_missing", working, engineer)
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "All photos have arrived meanwhile." in html
+    assert "No phone of this engineer has spoken so far." in html
+
+
+# ---- people and phones ------------------------------------------------------------------------------
+
+
+def phone(owner: User, *, waiting: int, silent_for: timedelta, **more: Any) -> Device:
+    """A phone that said this when it last spoke."""
+    device = Device(user_id=owner.id, device=str(uuid7()), waiting=waiting, seen_at=clock.now() - silent_for, **more)
+    add(device)
+    return device
+
+
+@operation
+def hold(visit: Visit) -> None:
+    """A delivery of the visit's ticket that the store refused."""
+    promise = outbox.promise("visit_unfinished", {"visit": str(visit.id)}, lane=visit.ticket.lane)
+    promise.state = "held"
