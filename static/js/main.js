@@ -6,6 +6,7 @@ import { start as answerTaps } from "./busy.js";
 
 /** @type {Record<string, () => Promise<{start: (element: any) => unknown}>>} */
 const BEHAVIOURS = {
+  "backup-page": () => import("./offline/backup-page.js"),
   chips: () => import("./chips.js"),
   copy: () => import("./copy.js"),
   focus: () => import("./focus.js"),

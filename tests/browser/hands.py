@@ -21,6 +21,7 @@ PHONE, TURNED, DESK = {"width": 360, "height": 640}, {"width": 640, "height": 36
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 PATIENCE_S = 90
+DEMO_PIN = "5937"
 
 
 def someone(
@@ -73,7 +74,7 @@ def plan(office: Page, engineer: str, at: str) -> tuple[str, str]:
 
 def next_step(page: Page) -> Locator:
     """The one big button under the thumb."""
-    return page.locator(".actionbar .button:not(.quiet)")
+    return page.locator(".actionbar .button:not(.quiet):visible")
 
 
 def open_visit(phone: Page, day: str, at: str) -> str:
@@ -89,6 +90,38 @@ def walk(phone: Page, *states: str) -> None:
     for state in states:
         next_step(phone).click()
         expect(phone.locator("[data-visit-id]").first).to_have_attribute("data-status", state)
+
+
+def next_step_in(page: Page, screen: str) -> Locator:
+    """The big button of one of the record page's screens: form, code, customer, thanks, engineer, done."""
+    return page.locator(f".actionbar [data-screen={screen}] .button")
+
+
+def open_record(page: Page, visit: str) -> None:
+    """The record page of a visit, when its draft has been read."""
+    page.goto(f"{visit}/record")
+    record_is_open(page)
+
+
+def record_is_open(page: Page) -> None:
+    expect(page.locator("#record-page")).to_have_attribute("data-ready", "")
+
+
+def screen_is(page: Page, screen: str) -> None:
+    """Wait until the record page shows this screen."""
+    expect(page.locator("body")).to_have_attribute("data-screen", screen)
+
+
+def is_saved(page: Page) -> None:
+    """Wait until the page says that all of it is on this phone."""
+    expect(page.locator("[data-draft-state]")).to_have_attribute("data-state", "saved")
+
+
+def take_back(page: Page, pin: str = DEMO_PIN) -> None:
+    """The engineer has the phone again."""
+    page.locator("#back-pin").fill(pin)
+    next_step_in(page, "thanks").click()
+    screen_is(page, "engineer")
 
 
 def draw(page: Page, pad: str) -> None:

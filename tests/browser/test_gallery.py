@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import threading
 from collections.abc import Iterator
@@ -65,7 +64,6 @@ def phone(page: Page, address: str, office: Office) -> Page:
     page.set_viewport_size(PHONE)
     page.goto(f"{address}/phone?lang=en")
     expect(page.locator(".signature")).to_have_attribute("data-ready", "")
-    expect(page.locator(".photos")).to_have_attribute("data-ready", "")
     return page
 
 
@@ -268,81 +266,15 @@ def test_a_typed_name_stands_for_a_drawn_one(phone: Page, office: Office) -> Non
     assert office.forms[-1][1]["signed_as"] == "陈晓"
 
 
-# ---- saving, phrases, photos, buttons -----------------------------------------------------------------
+# ---- phrases, buttons -----------------------------------------------------------------------------------
 
 
-def test_a_phrase_is_added_and_saved_by_itself(phone: Page, office: Office) -> None:
+def test_a_phrase_is_added_on_a_line_of_its_own(phone: Page) -> None:
     phone.locator("#work_done").fill("检查了电源。")
 
     phone.get_by_role("button", name="Restarted the service").click()
 
     expect(phone.locator("#work_done")).to_have_value("检查了电源。\nRestarted the service")
-    expect(phone.locator("[data-saving-state]")).to_have_attribute("data-state", "saved")
-    path, form = office.forms[-1]
-    assert path == "/draft"
-    assert form["work_done"].splitlines() == ["检查了电源。", "Restarted the service"]
-    expect(phone.locator("[name=revision]")).to_have_value(str(len(office.forms) + 3))
-
-
-def test_a_failed_saving_is_said_and_repeated(phone: Page, office: Office) -> None:
-    office.statuses = [503]
-
-    phone.locator("#work_done").fill("检查了电源。")
-
-    line = phone.locator("[data-saving-state]")
-    expect(line).to_have_attribute("data-state", "failed")
-    expect(line).to_have_attribute("role", "alert")
-    expect(line).to_have_attribute("data-state", "saved")
-    assert [(form["work_done"], form["revision"]) for _path, form in office.forms] == [
-        ("检查了电源。", "3"),
-        ("检查了电源。", "4"),
-    ]
-
-
-def photo_with_position(folder: Path) -> Path:
-    """A large photo, taken sideways, with a GPS position inside."""
-    picture = Image.effect_noise((2400, 1800), 40).convert("RGB")
-    exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: turn right
-    exif.get_ifd(0x8825)[1] = "N"
-    path = folder / "door.jpg"
-    picture.save(path, exif=exif)
-    return path
-
-
-def test_a_photo_is_made_small_upright_and_anonymous(phone: Page, office: Office, tmp_path: Path) -> None:
-    phone.locator("#photos-camera").set_input_files(photo_with_position(tmp_path))
-
-    expect(phone.locator(".thumbs li").last).to_have_attribute("data-state", "sent")
-    expect(phone.locator(".thumbs li").last).to_contain_text("Sent")
-    ((key, _body, sent),) = office.photos
-    picture = Image.open(io.BytesIO(sent))
-    assert (picture.format, picture.size) == ("JPEG", (1200, 1600))
-    assert dict(picture.getexif()) == {}
-    assert office.forms[-1] == ("/photos", {"submission_id": key, "kind": "before"})
-
-
-def test_a_photo_that_did_not_arrive_is_sent_again_to_the_byte(phone: Page, office: Office, tmp_path: Path) -> None:
-    office.statuses = [503]
-    phone.locator("#photos-files").set_input_files(photo_with_position(tmp_path))
-    expect(phone.locator(".thumbs li").last).to_have_attribute("data-state", "failed")
-
-    phone.get_by_role("button", name="Not sent. Tap to try again.").click()
-
-    expect(phone.locator(".thumbs li").last).to_have_attribute("data-state", "sent")
-    first, second = office.photos
-    assert first == second
-
-
-def test_a_refused_photo_says_why_and_the_next_one_still_goes(phone: Page, office: Office, tmp_path: Path) -> None:
-    office.statuses = [422]
-    text = tmp_path / "notes.jpg"
-    text.write_text("not a picture")
-
-    phone.locator("#photos-files").set_input_files([text, photo_with_position(tmp_path)])
-
-    expect(phone.locator(".thumbs li").last).to_have_attribute("data-state", "sent")
-    expect(phone.locator(".thumbs li").nth(-2)).to_contain_text("The office says 422.")
 
 
 def test_a_tapped_button_answers_at_once_and_a_second_tap_does_nothing(phone: Page, office: Office) -> None:

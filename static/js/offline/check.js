@@ -88,16 +88,19 @@ function checkLengths(fields, wrong, limits) {
   }
 }
 
+/** The printed name beside a drawing; engineers are known by their log-in. */
+const PRINTED_NAME = { customer: "signer_name", backup_ack: "backup_ack_name", engineer: "" };
+
 /**
  * A signature as the server asks for it (records/operations.py, _checked).
  *
  * @param {Fields} fields
- * @param {"customer" | "engineer"} role
+ * @param {keyof typeof PRINTED_NAME} role
  * @param {string} method
  * @returns {Wrong}
  */
 export function wrongInSignature(fields, role, method) {
-  const signer = role === "customer" ? first(fields, "signer_name") : "";
+  const name = PRINTED_NAME[role];
   if (method === "refused" || method === "absent") {
     return new Map(first(fields, `${role}_reason`).trim() ? [] : [[`${role}_reason`, "reason"]]);
   }
@@ -108,7 +111,7 @@ export function wrongInSignature(fields, role, method) {
     return wrong;
   }
   if (!enough(readInk(first(fields, `${role}_strokes`)))) wrong.set(`${role}_strokes`, "too_little");
-  if (role === "customer" && [...signer.trim()].length < 2) wrong.set("signer_name", "signer_name");
+  if (name && [...first(fields, name).trim()].length < 2) wrong.set(name, "signer_name");
   return wrong;
 }
 
@@ -116,7 +119,7 @@ export function wrongInSignature(fields, role, method) {
  * A drawing beats a typed name, a reason that was chosen beats both.
  *
  * @param {Fields} fields
- * @param {"customer" | "engineer"} role
+ * @param {keyof typeof PRINTED_NAME} role
  * @param {string} [chosen]
  */
 export function methodOf(fields, role, chosen = "") {

@@ -368,7 +368,7 @@ class RecordPage {
     if (wrong.size > 0) return;
     this.endedAt = first(fields, "ended_at") ? "" : known.now;
     const phone = this.customer.elements.namedItem("contact_phone");
-    if (phone instanceof HTMLInputElement && !phone.value) phone.value = first(fields, "contact_phone");
+    if (phone instanceof HTMLInputElement && (!phone.value || phone.value === phone.defaultValue)) phone.value = first(fields, "contact_phone");
     if (await knowsPin(this.store)) await this.toTheCustomer(null);
     else await this.turnTo("code");
   }

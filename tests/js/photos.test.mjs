@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fitted, named } from "../../static/js/offline/photos.js";
+
+test("a photo fits into 1600 pixels, upright or not, and is never enlarged", () => {
+  assert.deepEqual(fitted(4000, 3000), [1600, 1200]);
+  assert.deepEqual(fitted(3000, 4000), [1200, 1600]);
+  assert.deepEqual(fitted(800, 600), [800, 600]);
+  assert.deepEqual(fitted(5000, 2), [1600, 1]);
+});
+
+test("a photo is named by its bytes", async () => {
+  const bytes = new TextEncoder().encode("abc").buffer;
+
+  const photo = await named({ bytes, width: 4, height: 3 }, "before", Date.UTC(2026, 10, 22, 6, 9));
+
+  assert.equal(photo.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  assert.deepEqual([photo.size, photo.kind, photo.caption, photo.width, photo.height], [3, "before", "", 4, 3]);
+  assert.equal(Date.parse(photo.taken_at), Date.UTC(2026, 10, 22, 6, 9));
+});
