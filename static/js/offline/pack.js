@@ -136,13 +136,13 @@ export function readyOf(pages, kept) {
  * @param {Document} page
  */
 export async function showReady(store, page) {
-  const badges = /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-ready]"));
+  const badges = /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-ready-offline]"));
   if (badges.length === 0) return;
   const laid = /** @type {Laid | undefined} */ (await store.get("meta", "pack"));
   const scripts = laid && (await caches.match(`/assets/${laid.build}/js/main.js`, { ignoreVary: true }));
   const cache = scripts && (await caches.open(`pack-${store.user}`));
   for (const badge of badges) {
-    const visit = badge.dataset.ready ?? "";
+    const visit = badge.dataset.readyOffline ?? "";
     badge.hidden = !cache || !laid.ready.includes(visit) || !(await cache.match(`/visits/${visit}`, { ignoreVary: true }));
   }
 }

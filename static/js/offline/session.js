@@ -36,12 +36,25 @@ export async function guardCustomer(store, place) {
 
 /** @param {import("./store.js").Store} store */
 export function startSession(store) {
-  hear(store.user, ({ type, here }) => type === "logout" && !here && location.assign("/login"));
+  hear(store.user, ({ type }) => {
+    if (type === "logout") location.assign("/login");
+    else if (type === "paused" || type === "resumed") leadToLogin(type === "paused");
+  });
   void stayOnThisPhone();
   const form = document.querySelector("form[data-log-out]");
   if (form instanceof HTMLFormElement) new LogOut(form, store).start();
   const device = document.querySelector("[data-device]");
   if (device) void import("./device.js").then(({ start }) => start(store, device));
+}
+
+/**
+ * While the session is over, the line at the top leads to the log-in and back to this page.
+ *
+ * @param {boolean} needed
+ */
+function leadToLogin(needed) {
+  const here = encodeURIComponent(location.pathname + location.search);
+  document.querySelector("[data-sync-line] a")?.setAttribute("href", needed ? `/login?next=${here}` : "/outbox");
 }
 
 /** Browsers evict what nobody asked them to keep. */
@@ -93,8 +106,7 @@ class LogOut {
     const answer = await fetch(this.form.action, { method: "POST", redirect: "manual", signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
     if (!answer || answer.status >= 500) return this.say("noSignal");
     await keepToOneself();
-    tell(this.store.user, { type: "logout", here: true });
-    location.assign("/login");
+    tell(this.store.user, { type: "logout" }); // every page of this person goes to the log-in, this one, too
   }
 
   // ---- private

@@ -8,6 +8,7 @@ import { startPack } from "./pack.js";
 import { startSending } from "./sender.js";
 import { guardCustomer, keepToOneself, startSession } from "./session.js";
 import { openStore, StoreLost } from "./store.js";
+import { start as startSyncLine } from "./sync-line.js";
 import { offerUpdates } from "./update.js";
 import { showStates } from "./visit-state.js";
 
@@ -27,6 +28,7 @@ export async function start(user) {
   addEventListener("pageshow", show);
   show();
   startSending(store, { build: document.body.dataset.build });
+  for (const line of document.querySelectorAll("[data-sync-line]")) startSyncLine(store, /** @type {HTMLElement} */ (line));
   startSession(store);
   const registration = await registered();
   startPack(store);

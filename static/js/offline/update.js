@@ -12,7 +12,7 @@ export function offerUpdates(registration, store) {
   const bar = document.querySelector("[data-update]");
   if (!(bar instanceof HTMLElement)) return;
   const look = async () => {
-    bar.hidden = !(registration.waiting && (await isIdle(store)));
+    bar.hidden = !(registration.waiting && registration.active && (await isIdle(store)));
   };
   bar.querySelector("button")?.addEventListener("click", () => void change(registration, store, look));
   registration.addEventListener("updatefound", () => registration.installing?.addEventListener("statechange", () => void look()));

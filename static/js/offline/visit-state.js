@@ -6,6 +6,7 @@
  * @typedef {import("./store.js").Store} Store
  */
 import { items } from "./outbox.js";
+import { say, short, when } from "./words.js";
 
 const CANCELED = "canceled";
 
@@ -116,7 +117,7 @@ function tellNews(page, id, steps, renderedAt) {
  * @returns {string} "Arrived 14:02 · saved on this phone"
  */
 export function sentenceOf(step, words) {
-  return `${step.label} ${clock(step.device_at)} · ${fateOf(step, words)}`;
+  return `${step.label} ${when(step.device_at)} · ${fateOf(step, words)}`;
 }
 
 /**
@@ -126,7 +127,7 @@ export function sentenceOf(step, words) {
 function fateOf({ state, receipt, id }, words) {
   if (state === "attention") return words.attention ?? "";
   if (state !== "received") return words.kept ?? "";
-  const said = (words.received ?? "").replace("{time}", clock(receipt?.received_at ?? "")).replace("{receipt}", id.slice(-4));
+  const said = say(words.received, { time: when(receipt?.received_at ?? ""), receipt: short(id) });
   return receipt?.sentence ? `${said} · ${receipt.sentence}` : said;
 }
 
@@ -141,7 +142,7 @@ function entry(page, step, words) {
   const strong = what.appendChild(page.createElement("strong"));
   line.dataset.own = step.id;
   line.dataset.tone = step.state === "received" ? "active" : "warn";
-  time.textContent = clock(step.device_at);
+  time.textContent = when(step.device_at);
   strong.textContent = step.label;
   fate.className = "quiet";
   fate.textContent = fateOf(step, words);
@@ -176,10 +177,4 @@ async function offerDraft(store, page, id, begun) {
 function forgetDistances(page, renderedAt) {
   if (Date.now() - Date.parse(renderedAt) < 300_000) return;
   for (const said of page.querySelectorAll("[data-soon]")) said.remove();
-}
-
-/** @param {string} iso */
-function clock(iso) {
-  const at = new Date(iso);
-  return Number.isNaN(at.getTime()) ? "" : at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 }
