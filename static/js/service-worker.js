@@ -23,7 +23,9 @@ worker.addEventListener("message", (/** @type {any} */ { data }) => data?.type =
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
   const { request } = event;
   const url = new URL(request.url);
-  if (request.method !== "GET" || url.origin !== worker.location.origin) return;
+  if (url.origin !== worker.location.origin) return;
+  if (request.method === "POST" && url.pathname === "/logout") event.waitUntil(forgetPages(""));
+  if (request.method !== "GET") return;
   if (request.mode === "navigate") event.respondWith(page(request, url));
   else if (url.pathname.startsWith("/assets/")) event.respondWith(asset(request));
 });
@@ -59,7 +61,7 @@ async function asset(request) {
 async function page(request, url) {
   const user = await owner();
   const elsewhere = user ? detour(url.pathname, await lockOf(user)) : null;
-  if (elsewhere) return Response.redirect(elsewhere, 302);
+  if (elsewhere) return Response.redirect(new URL(elsewhere, url).href, 302);
   const kept = user ? await fromPack(user, url) : undefined;
   const fresh = fetch(request).catch(() => undefined);
   const first = await (kept ? Promise.race([fresh, pause(WAIT_MS)]) : fresh);
@@ -84,11 +86,14 @@ function isOurs(response) {
  */
 async function forItsOwner(response) {
   const user = response.headers.get("X-Fieldapp-Page");
-  if (user) {
-    const others = (await caches.keys()).filter((name) => name.startsWith(PACK) && name !== PACK + user);
-    await Promise.all(others.map((name) => caches.delete(name)));
-  }
+  if (user) await forgetPages(user);
   return response;
+}
+
+/** @param {string} user  whose pages stay */
+async function forgetPages(user) {
+  const others = (await caches.keys()).filter((name) => name.startsWith(PACK) && name !== PACK + user);
+  await Promise.all(others.map((name) => caches.delete(name)));
 }
 
 /**
