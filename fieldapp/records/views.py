@@ -17,7 +17,7 @@ from fieldapp.accounts.sessions import current as current_session
 from fieldapp.errors import FieldAppError, InProgress, Invalid, NotAllowedNow, NotFound, TryLater, wants_json
 from fieldapp.extensions import operation, settings
 from fieldapp.i18n import _, locale_name, when
-from fieldapp.offline.answers import submitted, told_by_request
+from fieldapp.offline.answers import is_queued, submitted, told_by_request
 from fieldapp.offline.operations import Receipt, Told, identity
 from fieldapp.records import content, forms, operations, uploads
 from fieldapp.records.models import Photo, ServiceRecord
@@ -101,7 +101,8 @@ def finish(visit_id: UUID) -> AnyResponse:
         return _save_and_finish(_mine(visit_id, told), form, told)
 
     response = _or_form_again(visit_id, form, apply, then=url_for(".hand_over", visit_id=visit_id))
-    if response.status_code in (200, 303) and _awaits_signatures(visit_id):  # not when an old answer is replayed
+    taken = response.status_code in (200, 303) and _awaits_signatures(visit_id)  # not when an old answer is replayed
+    if taken and not is_queued():  # a queue has more to send, and the phone has a lock of its own
         accounts.hand_over(current_session().id, visit_id)
     return response
 
