@@ -1,0 +1,238 @@
+"""Forms of older versions: what browsers sent from the first version's pages is applied, what nobody understands is kept."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import pytest
+import time_machine
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from fieldapp.accounts.models import User
+from fieldapp.extensions import db
+from fieldapp.offline import versions
+from fieldapp.offline.models import Case, Submission
+from fieldapp.outbox import Promise
+from fieldapp.records.queries import record_of
+from fieldapp.storage import blobs
+from fieldapp.visits.models import Visit
+from fieldapp.visits.queries import events_of
+from tests.offline.queue import Item, receipt_of, step
+
+LogIn = Callable[[User], FlaskClient]
+STORED = Path(__file__).parent / "stored"
+SUPERSEDED = versions.SUPERSEDED["1"]
+
+
+@pytest.fixture
+def phone(logged_in: LogIn, engineer: User) -> FlaskClient:
+    return logged_in(engineer)
+
+
+@dataclass(frozen=True)
+class Journey:
+    """One visit as a phone's browser sent it: (noun, content type, body) in order, byte for byte. ``began_at``: when the
+    first step was tapped; the bodies name times of that day."""
+
+    version: str | None
+    began_at: datetime
+    sent: list[tuple[str, str, bytes]]
+
+    def items(self, visit: Visit) -> list[Item]:
+        """The same bytes for this visit, a minute apart, as a phone of that version would queue them."""
+        return [
+            Item(
+                f"/visits/{visit.id}/{noun}",
+                body,
+                id=_number_in(body, kind),
+                sequence=n + 1,
+                at=self.began_at + timedelta(minutes=n),
+                version=self.version,
+                type=kind,
+            )
+            for n, (noun, kind, body) in enumerate(self.sent)
+        ]
+
+
+def _number_in(body: bytes, kind: str) -> UUID:
+    """The submission's number as the form carries it."""
+    if kind.startswith("multipart/"):
+        after = body.split(b'name="submission_id"\r\n\r\n', 1)[1]
+        return UUID(after.split(b"\r\n", 1)[0].decode())
+    return UUID(parse_qs(body.decode())["submission_id"][0])
+
+
+def stored(name: str) -> Journey:
+    given: dict[str, Any] = json.loads((STORED / name).read_text())
+    sent = []
+    for one in given["sent"]:
+        body = one["body"].encode() if "body" in one else base64.b64decode(one["body_b64"])
+        sent.append((one["noun"], one["type"], body))
+    return Journey(given["form_version"], datetime.fromisoformat(given["began_at"]), sent)
+
+
+def nouns(journey: Journey) -> list[str]:
+    return [noun for noun, _kind, _body in journey.sent]
+
+
+def sent_all(phone: FlaskClient, items: list[Item], hours: int = 5) -> list[dict[str, Any]]:
+    """Sent some hours after the first step was tapped; the receipts."""
+    assert items[0].at is not None
+    with time_machine.travel(items[0].at + timedelta(hours=hours), tick=False):
+        return [receipt_of(item.sent(phone)) for item in items]
+
+
+# ---- the first version ------------------------------------------------------------------------------
+
+
+def test_the_stored_forms_are_every_way_of_the_first_version() -> None:
+    seen = {noun for name in ("v1-drawn.json", "v1-refused.json", "v1-unfinished.json") for noun in nouns(stored(name))}
+
+    assert seen == {
+        "acceptance",
+        "refusal",
+        "departure",
+        "arrival",
+        "start",
+        "pause",
+        "resumption",
+        "inability",
+        "absence",
+        "backup-acknowledgement",
+        "photos",
+        "record",
+        "hand-over",
+        "customer-signature",
+        "completion",
+    }
+
+
+def test_a_visit_filled_in_with_the_first_version_is_applied_to_its_end(visit: Visit, phone: FlaskClient) -> None:
+    items = stored("v1-drawn.json").items(visit)
+
+    receipts = sent_all(phone, items)
+
+    assert [(receipt["outcome"], receipt["sentence"]) for receipt in receipts] == [("applied", "")] * len(items)
+    db.session.rollback()
+    assert visit.status == "completed"
+    assert visit.accepted_at == items[0].at
+    record = record_of(visit)
+    assert record is not None
+    assert record.content_text.startswith("更换电源模块")
+    assert {signature.role for signature in record.signatures} == {"backup_ack", "customer", "engineer"}
+    assert {signature.method for signature in record.signatures} == {"drawn"}
+    assert len([photo for photo in record.photos if photo.arrived_at]) == 1
+    assert len(db.session.scalars(select(Promise).where(Promise.kind == "record_signed")).all()) == 1
+    assert {row.form_version for row in db.session.scalars(select(Submission))} == {None}
+
+
+def test_refusals_of_the_first_version_are_applied_too(visit: Visit, phone: FlaskClient) -> None:
+    items = stored("v1-refused.json").items(visit)
+
+    receipts = sent_all(phone, items)
+
+    assert {(receipt["outcome"], receipt["sentence"]) for receipt in receipts} == {("applied", "")}
+    db.session.rollback()
+    assert visit.status == "completed"
+    record = record_of(visit)
+    assert record is not None
+    methods = {signature.role: signature.method for signature in record.signatures}
+    assert methods == {"backup_ack": "refused", "customer": "refused", "engineer": "drawn"}
+    assert record.remark == "下周来电确认"
+
+
+def test_the_ways_of_the_first_version_that_end_without_a_record(visit: Visit, phone: FlaskClient) -> None:
+    items = stored("v1-unfinished.json").items(visit)
+
+    names = nouns(stored("v1-unfinished.json"))
+
+    receipts = dict(zip(names, sent_all(phone, items)))
+
+    assert receipts["inability"]["outcome"] == "applied"
+    assert receipts["refusal"]["outcome"] == receipts["absence"]["outcome"] == "noted"  # of a page that stood open
+    db.session.rollback()
+    assert visit.status == "cannot_complete"
+    assert {"paused", "resumed", "cannot_complete"} <= {event.type for event in events_of(visit)}
+
+
+def test_the_queue_goes_on_after_a_hand_over(visit: Visit, phone: FlaskClient) -> None:
+    """A queued hand-over must not hand over the session that sends it: what follows is still waiting there."""
+    items = stored("v1-drawn.json").items(visit)
+    until = nouns(stored("v1-drawn.json")).index("hand-over") + 1
+
+    sent_all(phone, items[:until])
+
+    with time_machine.travel(items[0].at + timedelta(hours=5), tick=False):  # type: ignore[operator]
+        assert phone.get("/").status_code == 200
+
+
+def test_months_later_the_first_version_is_still_applied(visit: Visit, engineer: User, logged_in: LogIn) -> None:
+    assert SUPERSEDED is not None
+    last_day = datetime.combine(versions.a_year_after(SUPERSEDED), datetime.min.time(), UTC) - timedelta(minutes=1)
+    items = stored("v1-drawn.json").items(visit)
+
+    with time_machine.travel(last_day, tick=False):
+        phone = logged_in(engineer)
+        receipts = [receipt_of(item.sent(phone)) for item in items]
+
+    assert {(receipt["outcome"], receipt["sentence"]) for receipt in receipts} == {("applied", "")}
+
+
+# ---- which are understood ---------------------------------------------------------------------------
+
+
+def test_a_year_after_it_was_superseded_a_version_is_kept_for_the_office(
+    visit: Visit, engineer: User, logged_in: LogIn
+) -> None:
+    assert SUPERSEDED is not None
+    too_late = datetime.combine(versions.a_year_after(SUPERSEDED), datetime.min.time(), UTC)
+    item = replace(step(visit.id, "acceptance"), version="1")
+
+    with time_machine.travel(too_late, tick=False):
+        receipt = receipt_of(item.sent(logged_in(engineer)))
+
+    assert receipt["outcome"] == "quarantined"
+    assert "no longer understood" in receipt["sentence"]
+
+
+@pytest.mark.parametrize("version", ["0", "3", "two", "-1", "2.0"])
+def test_a_version_that_nobody_knows_is_kept_whole_and_nothing_is_guessed(
+    visit: Visit, phone: FlaskClient, version: str
+) -> None:
+    item = replace(step(visit.id, "acceptance"), version=version)
+
+    receipt = receipt_of(item.sent(phone))
+
+    assert receipt["outcome"] == "quarantined"
+    db.session.rollback()
+    assert visit.status == "scheduled"
+    row = db.session.get_one(Submission, item.id)
+    assert (row.form_version, blobs.get(row.kept_sha256 or "")) == (version, item.body)
+    case = db.session.scalars(select(Case)).one()
+    assert (case.kind, case.visit_id, case.facts["code"]) == ("quarantine", visit.id, "form_version")
+
+
+def test_a_version_may_stand_in_the_form(visit: Visit, phone: FlaskClient) -> None:
+    item = replace(step(visit.id, "acceptance", form_version="9"), version=None)
+
+    assert receipt_of(item.sent(phone))["outcome"] == "quarantined"
+
+
+def test_a_page_without_a_queue_is_not_asked_for_its_version(visit: Visit, phone: FlaskClient) -> None:
+    assert phone.post(f"/visits/{visit.id}/acceptance", data={"form_version": "9"}).status_code == 303
+
+
+def test_one_version_is_the_present_one_and_leap_days_have_a_year_too() -> None:
+    assert [version for version, day in versions.SUPERSEDED.items() if day is None] == ["2"]
+    assert versions.a_year_after(date(2028, 2, 29)) == date(2029, 3, 1)
+    assert versions.a_year_after(date(2026, 11, 22)) == date(2027, 11, 22)
+    assert versions.understood(None)
