@@ -146,6 +146,16 @@ test("a hundred saves race with finishing: each is in the body, or is told that 
   assert.equal((await store.get("drafts", key)).sent, item.id);
 });
 
+test("nobody's late save opens a draft again that was sent", async () => {
+  const store = await fresh();
+  await saveDraft(store, "visit:v1", { changed: 1, content: "sent" });
+  const { id } = await freezeAndFinish(store, "visit:v1", () => ({ path: "/c", visit: "v1", fields: [] }));
+
+  assert.equal(await saveDraft(store, "visit:v1", { changed: 2, content: "late" }), false);
+
+  assert.deepEqual([(await store.get("drafts", "visit:v1")).content, (await store.get("drafts", "visit:v1")).sent], ["sent", id]);
+});
+
 test("a record is not finished with a photo that is missing or not as it was taken", async () => {
   const store = await fresh();
   const bytes = new TextEncoder().encode("a picture").buffer;

@@ -39,9 +39,12 @@ test("what was queued arrives with all its headers, once, and the receipt is kep
   const { store, office, sender } = await phone();
   const item = await step(store, "departure", "v1", { baseRevision: 4 });
   await step(store, "arrival");
+  const redirects = [];
+  office.answers = [({ redirect }) => void redirects.push(redirect)];
 
   await sender.wake();
 
+  assert.deepEqual(redirects, ["manual"], "a log-in page behind a redirect is not followed");
   assert.deepEqual(office.received.map(({ path }) => path), ["/visits/v1/departure", "/visits/v1/arrival"]);
   const [{ headers, body }] = office.received;
   assert.equal(body, `a=b&submission_id=${item.id}`);
@@ -92,6 +95,7 @@ for (const [name, answer] of [
   ["a receipt of another body", ({ headers }, office) => json(200, office.receipt(headers["Idempotency-Key"], Buffer.from("x")))],
   ["a receipt of nobody", ({ headers, body }, office) => json(200, office.receipt(headers["Idempotency-Key"], body, { server: "" }))],
   ["a receipt without a time", ({ headers, body }, office) => json(200, office.receipt(headers["Idempotency-Key"], body, { received_at: null }))],
+  ["a receipt that is not yet one", ({ headers, body }, office) => json(202, office.receipt(headers["Idempotency-Key"], body))],
   ["a gateway without an office behind it", () => html(502)],
 ]) {
   test(`${name} is no answer of the office; the item waits and arrives later`, async () => {
@@ -349,15 +353,15 @@ test("two silences in a row: the office is out of reach, and the rest is not tri
   assert.equal(office.received.length, 5);
 });
 
-test("one item that kills every connection does not starve the others", async () => {
+test("items that kill every connection do not starve the others", async () => {
   const { store, office, sender } = await phone();
-  for (const visit of ["bad", "v2", "v3"]) await step(store, "departure", visit);
-  office.answer = (url, init) => (url.includes("/bad/") ? gone() : Office.prototype.answer.call(office, url, init));
+  for (const visit of ["bad1", "bad2", "v3", "v4"]) await step(store, "departure", visit);
+  office.answer = (url, init) => (url.includes("/bad") ? gone() : Office.prototype.answer.call(office, url, init));
 
   await sender.wake();
   await sender.wake(true);
 
-  assert.deepEqual(await states(store), ["waiting: no_answer", "received", "received"]);
+  assert.deepEqual(await states(store), ["waiting: no_answer", "waiting: no_answer", "received", "received"]);
 });
 
 // ---- log-in
