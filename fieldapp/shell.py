@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, g, jsonify, make_response, render_template
 
 from fieldapp import clock
+from fieldapp.assets import lean
 from fieldapp.i18n import HTML_LANG, _, locale_name
 from fieldapp.security import public
 
@@ -105,7 +106,7 @@ def _icon(size: int, purpose: str) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _script(static: str, build: str) -> str:
-    source = (Path(static) / "js" / "service-worker.js").read_text("utf-8")
+    source = lean((Path(static) / "js" / "service-worker.js").read_bytes()).decode()
     return source.replace("%BUILD%", build).replace("%FILES%", " ".join(_files(Path(static))))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from jinja2 import Environment, FileSystemLoader
 from lxml import html
 from markupsafe import Markup
@@ -156,6 +160,32 @@ def test_markup_of_our_own_may_stand_in_a_fact(render: Callable[..., html.HtmlEl
     page = render("{{ blocks.fact('Phone', link) }}", link=Markup('<a href="tel:1">1</a>'))
 
     assert page.xpath("//dd/a/@href") == ["tel:1"]
+
+
+def test_all_scripts_together_are_small(scripts: dict[str, bytes]) -> None:
+    """On 400 kbit/s they take one second, once; then the service worker has them."""
+    assert sum(len(gzip.compress(script)) for script in scripts.values()) <= 60 * 1024
+
+
+def test_a_script_without_its_comments_is_still_one(scripts: dict[str, bytes], tmp_path: Path) -> None:
+    node = shutil.which("node") or str(ROOT / ".node/bin/node")
+    for name, script in scripts.items():
+        assert not re.search(rb"^\s*//|^\s*\* ", script, re.M), name
+        path = tmp_path / f"{name.replace('/', '-')[:-3]}.mjs"
+        path.write_bytes(script)
+    check = f"for file in {tmp_path}/*.mjs; do {node} --check $file || exit 1; done"
+    run = subprocess.run(["sh", "-c", check], capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture
+def scripts(app: Flask, client: FlaskClient) -> dict[str, bytes]:
+    """Every script that a browser can load, as it is sent."""
+    build = app.extensions["assets"].build
+    files = sorted(path for folder in ("js", "vendor") for path in (ROOT / "static" / folder).rglob("*.js"))
+    names = [path.relative_to(ROOT / "static").as_posix() for path in files]
+    return {name: client.get(f"/assets/{build}/{name}", buffered=True).data for name in names}
 
 
 def test_the_javascript_modules_pass_their_own_tests() -> None:

@@ -76,7 +76,7 @@ def _newest(column: InstrumentedAttribute[Any]) -> Any:
     return func.max(cast(column, String))
 
 
-def _of(column: Any, query: Select[Any]) -> Select[Any]:
+def _of(column: Any, query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """``query`` for the keys of ``column`` that are asked about; the key itself is its first column."""
     return query.where(column.in_(bindparam("keys", expanding=True)))
 
@@ -104,7 +104,7 @@ OF_VISITS = (
 )
 
 
-def _counted(model: type[Customer | Contact | Site | Asset | Visit], key: Any) -> Select[Any]:
+def _counted(model: type[Customer | Contact | Site | Asset | Visit], key: Any) -> Select[*tuple[Any, ...]]:
     """How many rows a customer has, their revisions together and the newest: no change leaves all three as they were."""
     return _of(key, select(key, func.count(), func.sum(model.revision), _newest(model.id)).group_by(key))
 
@@ -209,16 +209,16 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _by_key(queries: Sequence[Select[Any]], keys: list[UUID]) -> dict[UUID, list[Any]]:
+def _by_key(queries: Sequence[Select[*tuple[Any, ...]]], keys: list[UUID]) -> dict[UUID, list[Any]]:
     """What all queries say of each key; each fact carries the number of its query."""
     facts: dict[UUID, list[Any]] = {key: [] for key in keys}
     for number, query in enumerate(queries):
-        for key, *values in _rows(query, keys=keys):
-            facts[key].append((number, *values))
+        for row in _rows(query, keys=keys):
+            facts[row[0]].append((number, *row[1:]))
     return {key: sorted(found, key=repr) for key, found in facts.items()}
 
 
-def _rows(statement: Select[*tuple[Any, ...]], **bound: object) -> list[tuple[Any, ...]]:
+def _rows(statement: Select[*tuple[Any, ...]], **bound: object) -> list[Row[Any]]:
     return list(db.session.connection().execute(statement, bound))
 
 
