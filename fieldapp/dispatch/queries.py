@@ -21,10 +21,10 @@ from fieldapp.accounts.models import User
 from fieldapp.customers import queries as customers
 from fieldapp.customers.models import Asset, Contact, Customer, Site
 from fieldapp.dispatch import axis
+from fieldapp.dispatch.exceptions import queries as exceptions
 from fieldapp.errors import NotFound
 from fieldapp.extensions import db, settings
 from fieldapp.i18n import _
-from fieldapp.outbox import Promise
 from fieldapp.records.models import OpenItem, ServiceRecord
 from fieldapp.tickets.models import PRIORITIES, STATUSES, Ticket
 from fieldapp.visits.models import Visit, VisitEvent
@@ -105,8 +105,9 @@ class Overdue:
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """What only a person can settle. Counts stop at COUNT_AT_MOST + 1."""
+    """What only a person can settle. Counts stop at COUNT_AT_MOST + 1. ``exceptions``: open cases and silent phones."""
 
+    exceptions: int
     gave_up: int
     reviews: int
     late: Sequence[Visit]
@@ -114,7 +115,7 @@ class Attention:
 
     @property
     def any(self) -> bool:
-        return bool(self.gave_up or self.reviews or self.late or self.items)
+        return bool(self.exceptions or self.gave_up or self.reviews or self.late or self.items)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,12 @@ class Board:
         plans = [f"{visit.id} {visit.lead_id} {visit.window_start} {visit.window_end}" for visit in self.visits]
         waiting = [str(draft.visit.id) for draft in self.drafts] + [str(ticket.id) for ticket in self.tickets]
         late = [str(visit.id) for visit in self.attention.late]
-        counts = [str(self.attention.gave_up), str(self.attention.reviews), str(len(self.attention.items))]
+        counts = [
+            str(self.attention.exceptions),
+            str(self.attention.gave_up),
+            str(self.attention.reviews),
+            str(len(self.attention.items)),
+        ]
         return hashlib.sha256("\n".join([*plans, *waiting, *late, *counts]).encode()).hexdigest()[:16]
 
 
@@ -282,8 +288,13 @@ def _draft(visit: Visit, returned: VisitEvent | None) -> Draft:
 
 def attention(filters: Filters) -> Attention:
     """What only a person can settle."""
+    waiting = exceptions.counts()
     return Attention(
-        gave_up=_gave_up(), reviews=_reviews_waiting(), late=late_visits(filters), items=overdue_items(filters)
+        exceptions=min(waiting.cases + waiting.silent, COUNT_AT_MOST + 1),
+        gave_up=waiting.held,
+        reviews=_reviews_waiting(),
+        late=late_visits(filters),
+        items=overdue_items(filters),
     )
 
 
@@ -326,11 +337,6 @@ def _reviews_waiting() -> int:
         some = select(Visit.id).where(Visit.status == status, _signed()).limit(COUNT_AT_MOST + 1).subquery()
         found += db.session.scalar(select(func.count()).select_from(some)) or 0
     return found
-
-
-def _gave_up() -> int:
-    some = select(Promise.id).where(Promise.state.in_(("held", "dead"))).limit(COUNT_AT_MOST + 1).subquery()
-    return db.session.scalar(select(func.count()).select_from(some)) or 0
 
 
 # ---- one thing --------------------------------------------------------------------------------------

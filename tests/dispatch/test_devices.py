@@ -76,6 +76,15 @@ def test_a_phone_on_which_nothing_waits_is_never_alarming(desk: FlaskClient, eng
     assert "Everything sent" in found
 
 
+def test_a_phone_with_refused_items_does_not_say_that_everything_is_sent(desk: FlaskClient, engineer: User) -> None:
+    phone(engineer, waiting=0, attention=1)
+
+    found = row(desk, "王磊")
+
+    assert "1 needs attention" in found
+    assert "Everything sent" not in found
+
+
 def test_what_the_phone_said_of_itself_is_shown(desk: FlaskClient, engineer: User) -> None:
     call_at(engineer, "138 0000 0001")
     oldest = clock.now() - timedelta(hours=2)

@@ -189,6 +189,22 @@ def test_the_number_stands_in_the_navigation_of_every_office_page(
         assert '<span class="badge" data-tone="bad">3<' in page(desk, path), path
 
 
+def test_the_board_leads_to_them(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    assert "data-exceptions" not in page(desk, "/dispatch")
+    before = desk.get("/dispatch/states").json
+    opened("conflict", visit, engineer)
+    phone(engineer, waiting=1, silent_for=timedelta(hours=5))
+
+    html = page(desk, "/dispatch")
+
+    assert '<li data-tone="bad" data-exceptions="2"><a href="/exceptions">' in html
+    assert "2 exceptions wait for a decision" in html
+    now = desk.get("/dispatch/states").json
+    assert before
+    assert now
+    assert before["shape"] != now["shape"], "a board that stays open must learn of it"
+
+
 def test_an_engineer_sees_neither_the_pages_nor_the_number(
     logged_in: Callable[[User], FlaskClient], engineer: User, visit: Visit
 ) -> None:
@@ -479,6 +495,7 @@ def test_everything_that_was_sent_can_be_read(desk: FlaskClient, engineer: User)
             "content_text": "更换主板<b>",
             "outcome": "all_done",
             "skill_rating": "good",
+            "started_at": "2026-11-18T14:00",
             "parts-0-name": "电源",
             "open_items-1-text": "等备件",
             "customer_strokes": DRAWN,
@@ -499,6 +516,7 @@ def test_everything_that_was_sent_can_be_read(desk: FlaskClient, engineer: User)
     assert said["Service content"] == "更换主板&lt;b&gt;"
     assert said["Outcome of this service"] == "All done"
     assert said["Technical skill"] == "Good"
+    assert said["Start"] == "2026-11-18 14:00"
     assert said["Part 1: Part"] == "电源"
     assert said["Open item 2: What remains"] == "等备件"
     assert said["Customer signature"] == "Signature drawn, 2 strokes"

@@ -49,7 +49,7 @@ def name(phone: Phone) -> str:
 
 def badges(phone: Phone) -> list[tuple[str, str, str]]:
     """Word, tone and icon of all that is to be said of a phone, the loudest first."""
-    said = [_waiting(phone)]
+    said = [_waiting(phone)] if phone.device.waiting or not phone.device.attention else []
     if phone.device.attention:
         # L10n: %(num)d 条需要处理
         words = ngettext("%(num)d needs attention", "%(num)d need attention", phone.device.attention)

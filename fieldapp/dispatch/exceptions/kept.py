@@ -25,6 +25,7 @@ from fieldapp.records.forms import RecordForm
 from fieldapp.storage import blobs
 
 MOST_FIELDS, LONGEST_RAW = 500, 2000
+WALL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
 ROW = re.compile(r"(parts|open_items)-(\d+)-(\w+)")
 # Fields by which phone and server understand each other; a person needs them only to look very closely.
 TECHNICAL = (
@@ -155,11 +156,14 @@ class Words:
         return self.known.get(name, name)
 
     def value(self, name: str, value: str) -> str:
-        """The word of a choice, a drawing as its number of strokes, photos as their captions; other text as it is."""
+        """The word of a choice, a drawing as its number of strokes, photos as their captions, a time as people write it;
+        other text as it is."""
         if name.endswith("strokes"):
             return _drawing(value)
         if name == "photos":
             return _pictures(value)
+        if WALL_TIME.fullmatch(value):
+            return value.replace("T", " ")
         return self.known.get(f"{name}={value}") or (str(WORDS.get(value, value)) if name in CHOSEN else value)
 
 

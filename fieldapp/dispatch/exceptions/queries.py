@@ -83,19 +83,33 @@ def entry_or_404(case_id: UUID) -> Entry:
     return found[0]
 
 
-def count() -> int:
-    """How many things wait on the page; more than COUNT_AT_MOST are counted as one more than that.
+@dataclass(frozen=True)
+class Counts:
+    """How much waits on the page, each counted up to COUNT_AT_MOST + 1."""
 
-    One statement, because every page of the office shows the number.
-    """
-    counts = [
+    cases: int
+    silent: int
+    held: int
+
+    @property
+    def total(self) -> int:
+        """As many as the page has lines."""
+        return min(self.cases + self.silent + min(self.held, 1), COUNT_AT_MOST + 1)
+
+
+def counts() -> Counts:
+    """What waits, in one statement, because every page of the office shows the number."""
+    columns = [
         _at_most(Case.id, Case.settled_at.is_(None)),
         _at_most(Device.id, is_silent()),
         _at_most(Promise.id, _is_held()),
     ]
-    cases, silent, held = db.session.execute(select(*counts)).one()
-    total: int = cases + silent + min(held, 1)
-    return min(total, COUNT_AT_MOST + 1)
+    return Counts(*db.session.execute(select(*columns)).one())
+
+
+def count() -> int:
+    """The number in the navigation."""
+    return counts().total
 
 
 def _entries() -> Select[*tuple[Any, ...]]:
