@@ -104,8 +104,10 @@ def _check_receipt(phone: Phone, item: Item, receipt: dict[str, object], row: Su
 def _check_one_effect_each() -> None:
     events = select(VisitEvent.submission_id, VisitEvent.type).where(VisitEvent.submission_id.is_not(None))
     _once("event", db.session.execute(events).all())
-    signatures = select(Signature.submission_id, Signature.role).where(Signature.submission_id.is_not(None))
-    _once("signature", db.session.execute(signatures).all())
+    signatures = list(db.session.scalars(select(Signature).where(Signature.submission_id.is_not(None))))
+    # An acknowledgement that was given on the planned visit counts for the record beside it, too, and says so.
+    given = [each for each in signatures if "given_on" not in each.evidence]
+    _once("signature", [(each.submission_id, each.role) for each in given])
     _once("end of a visit", db.session.execute(select(VisitEvent.visit_id).where(VisitEvent.type.in_(ENDS))).all())
     _once(
         "case", db.session.execute(select(Case.kind, Case.submission_id).where(Case.submission_id.is_not(None))).all()

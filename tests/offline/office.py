@@ -26,7 +26,7 @@ from PIL import Image
 from sqlalchemy import select, update
 from wtforms import Field, FieldList
 
-from fieldapp import clock, create_app
+from fieldapp import clock, create_app, outbox
 from fieldapp.accounts import operations as accounts
 from fieldapp.accounts.models import LoginSession, User
 from fieldapp.customers.models import Asset, Contact, Customer, Site
@@ -34,7 +34,7 @@ from fieldapp.errors import FieldAppError, NotFound
 from fieldapp.extensions import db, operation, uuid7
 from fieldapp.offline.models import ServerIdentity
 from fieldapp.offline.operations import bump_epoch
-from fieldapp.outbox import Promise
+from fieldapp.outbox import OPEN_STATES, Promise
 from fieldapp.records import forms
 from fieldapp.records import operations as records
 from fieldapp.records.models import ServiceRecord
@@ -54,6 +54,7 @@ from tests.offline.phone import Phone, Transport, true_time
 
 T = TypeVar("T")
 ENGINEERS = ("wanglei", "liting")
+LEFT = select(Promise.uid, Promise.state, Promise.last_error).where(Promise.state.in_(OPEN_STATES))
 STEPS: dict[str, Callable[..., object]] = {
     "scheduled": visits.accept,
     "accepted": visits.depart,
@@ -247,6 +248,16 @@ class Office:
     def work(self) -> None:
         """Keep every promise that is due."""
         self.ask(lambda: worker.run_until_idle("tests"))
+
+    def work_to_the_end(self) -> None:
+        """Keep every promise, as if the time had passed for which some of them wait (AssertionError: one never ends)."""
+        for _n in range(8):
+            self.hurry()
+            self.work()
+            if not self.ask(outbox.waiting):
+                return
+        left = self.ask(lambda: db.session.execute(LEFT).all())
+        raise AssertionError(f"promises that are not kept: {left}")
 
     def work_once(self) -> None:
         self.ask(lambda: worker.run_once("tests"))
