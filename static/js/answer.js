@@ -1,9 +1,6 @@
 /**
  * What an answer of the office means. Only our own JSON counts: a captive portal answers 200 with a page, a log-in with a redirect.
  *
- * @typedef {{state: "received", body: Record<string, unknown>}} Received
- * @typedef {{state: "logged-out" | "again" | "refused", sentence: string}} NotReceived
- *
  * @typedef {{status: number, type: string, text: string, headers: {get: (name: string) => string | null}}} Answer  status 0: nothing answered
  * @typedef {{state: "received", receipt: any} | {state: "logged-out"} | {state: "again", wait: number | null}
  *   | {state: "refused", code: string, sentence: string}} Verdict  wait in ms, where the office asked for it
@@ -11,22 +8,6 @@
 
 const AGAIN = new Set([408, 425, 429]);
 const LONGEST_WAIT_MS = 3_600_000;
-
-/**
- * @param {number} status  0 when nothing answered
- * @param {string} type  the Content-Type
- * @param {string} text  the body
- * @returns {Received | NotReceived}
- */
-export function meaning(status, type, text) {
-  const body = type.startsWith("application/json") ? parsed(text) : null;
-  const sentence = typeof body?.message === "string" ? body.message : "";
-  if (body && status >= 200 && status < 300) return { state: "received", body };
-  if (status === 401) return { state: "logged-out", sentence };
-  const ours = body !== null && status >= 400 && status < 500;
-  if (!ours || AGAIN.has(status) || body.error === "in_progress") return { state: "again", sentence };
-  return { state: "refused", sentence };
-}
 
 /**
  * What an answer means for something that waits in the queue. Received is only what comes back with its own id and hash, from a server
