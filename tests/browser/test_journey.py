@@ -17,11 +17,15 @@ from tests.browser.hands import (
     TURNED,
     draw,
     eventually,
+    is_saved,
     next_step,
     open_visit,
     photo,
     plan,
+    record_is_open,
+    screen_is,
     someone,
+    take_back,
     type_name,
     walk,
 )
@@ -60,11 +64,12 @@ def test_a_visit_from_plan_to_pdf(office: Page, phone: Page, tmp_path: Path) -> 
     walk(phone, "accepted", "traveling", "arrived", "working")
 
     next_step(phone).click()
+    record_is_open(phone)
     remind_of_backup(phone)
     fill(phone, tmp_path)
     next_step(phone).click()
     sign_as_customer(phone)
-    take_back(phone)
+    take_back_at_the_second_try(phone)
     draw(phone, "engineer_strokes")
     next_step(phone).click()
 
@@ -121,23 +126,27 @@ def test_what_goes_wrong_on_site_loses_nothing(office: Page, phone: Page) -> Non
     next_step(phone).click()
 
     # an error at the form keeps what was typed, and says at the fields what is missing
+    record_is_open(phone)
     phone.locator("[name=remark]").fill("下周来电确认")
     phone.locator("[name=content_text]").fill("")
     next_step(phone).click()
     expect(phone.locator("#content_text-error")).to_be_visible()
     expect(phone.locator("#outcome-error")).to_be_visible()
-    expect(phone.locator("#backup .error")).to_be_visible()
+    expect(phone.locator("#backup-error")).to_be_visible()
     expect(phone.locator("[name=remark]")).to_have_value("下周来电确认")
     expect(phone.locator(".notice a[href='#content_text']")).to_be_visible()
 
     # the backup reminder is refused with a reason, the customer refuses as well
     phone.locator("[name=content_text]").fill("检查完毕")
     phone.locator("label[for^=outcome-]").first.click()
-    expect(phone.locator("[data-saving-state]")).to_have_attribute("data-state", "saved")
-    phone.locator("#backup a").click()
+    is_saved(phone)
+    phone.locator("#backup a").first.click()
     refuse(phone, "backup_ack_reason", "客户自行备份")
+    record_is_open(phone)
+    expect(phone.locator("[name=content_text]")).to_have_value("检查完毕")
     expect(phone.locator("#backup")).to_contain_text("客户自行备份")
     next_step(phone).click()
+    screen_is(phone, "customer")
     phone.locator("label[for=attitude_rating-1]").click()
     phone.locator("#customer_method > summary").click()
     phone.locator("[name=customer_method][value=refused]").click()
@@ -145,6 +154,7 @@ def test_what_goes_wrong_on_site_loses_nothing(office: Page, phone: Page) -> Non
     expect(phone.locator("#attitude_rating-1")).to_be_checked()
     phone.locator("[name=customer_reason]").fill("需先请示领导")
     phone.locator("[name=customer_method][value=refused]").click()
+    screen_is(phone, "thanks")
     take_back(phone)
     draw(phone, "engineer_strokes")
     next_step(phone).click()
@@ -163,11 +173,12 @@ def remind_of_backup(phone: Page) -> None:
     draw(phone, "backup_ack_strokes")
     phone.locator("[name=backup_ack_name]").fill("陈晓")
     next_step(phone).click()
-    expect(phone.locator("#backup .badge")).to_contain_text("陈晓")
+    record_is_open(phone)
+    expect(phone.locator("#backup")).to_contain_text("陈晓")
 
 
 def fill(phone: Page, folder: Path) -> None:
-    """Type, tap phrases, add a part and photos; everything saves itself."""
+    """Type, tap phrases, add a part and photos; everything is kept on the phone by itself."""
     phone.locator("[name=content_text]").fill("更换电源模块")
     phone.locator("[data-target=content_text] .phrase").first.click()
     phone.locator("label[for^=outcome-]").first.click()
@@ -176,23 +187,23 @@ def fill(phone: Page, folder: Path) -> None:
     phone.locator("[name=parts-0-serial]").fill("PSU-9")
     phone.locator("[name=cause]").fill("滤波电容老化")
     phone.locator("[name=cause]").blur()
-    expect(phone.locator("[data-saving-state]")).to_have_attribute("data-state", "saved")
+    is_saved(phone)
     for kind, colour in (("before", "teal"), ("after", "olive")):
         phone.locator(f"#photos-{kind}-input-files").set_input_files(photo(folder, f"{kind}.jpg", colour))
-        expect(phone.locator(f"#photos-{kind} .thumbs li")).to_have_attribute("data-state", "sent")
+        expect(phone.locator(f"#photos-{kind} .thumbs li")).to_have_attribute("data-state", "saved")
     phone.reload()
+    record_is_open(phone)
     expect(phone.locator("[name=parts-0-name]")).to_have_value("电源模块 800W")
     expect(phone.locator("#photos-after .thumbs img")).to_have_count(1)
 
 
-def take_back(phone: Page) -> None:
-    """The engineer has the phone again: the wrong word first, then the right one."""
-    phone.locator("[name=pin]").fill("not-it")
+def take_back_at_the_second_try(phone: Page) -> None:
+    """The engineer has the phone again: the wrong PIN first, then the right one."""
+    screen_is(phone, "thanks")
+    phone.locator("#back-pin").fill("0000")
     next_step(phone).click()
-    expect(phone.locator("[name=pin]")).to_have_attribute("aria-invalid", "true")
-    phone.locator("[name=pin]").fill("demo")
-    next_step(phone).click()
-    expect(phone.locator("#completion")).to_be_attached()
+    expect(phone.locator("#back-pin")).to_have_attribute("aria-invalid", "true")
+    take_back(phone)
 
 
 # ---- the customer's part ----------------------------------------------------------------------------
@@ -200,20 +211,24 @@ def take_back(phone: Page) -> None:
 
 def sign_as_customer(phone: Page) -> None:
     """Read, rate, sign, turn the phone, sign off; the rest of the application is out of reach meanwhile."""
-    expect(phone.locator("main")).to_contain_text("更换电源模块")
-    expect(phone.locator("main")).to_contain_text("PSU-9")
-    expect(phone.locator("main img")).to_have_count(2)
+    screen_is(phone, "customer")
+    shown = phone.locator("section[data-screen=customer]")
+    expect(shown).to_contain_text("更换电源模块")
+    expect(shown).to_contain_text("PSU-9")
+    expect(shown.locator("img")).to_have_count(2)
     handed = phone.url
     phone.goto("/")
     expect(phone).to_have_url(handed)
+    screen_is(phone, "customer")
+    expect(phone.locator("[name=content_text]")).not_to_be_visible()
     phone.locator("label[for=skill_rating-2]").click()
     phone.locator("label[for=attitude_rating-2]").click()
-    phone.locator("[name=contact_phone]").fill("13900000001")
+    phone.locator("#signer_phone").fill("13900000001")
     draw(phone, "customer_strokes")
     turn_and_look(phone)
     next_step(phone).click()
-    expect(phone.locator("[name=pin]")).to_be_visible()
-    expect(phone.locator("#customer")).to_have_count(0)
+    expect(phone.locator("#back-pin")).to_be_visible()
+    expect(phone.locator("#customer")).not_to_be_visible()
 
 
 def turn_and_look(phone: Page) -> None:

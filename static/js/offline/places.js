@@ -56,6 +56,9 @@ export function forgive(field) {
   place.removeAttribute("data-wrong");
   place.removeAttribute("aria-invalid");
   describe(place, `${place.id}-error`, false);
+  const screen = place.closest("[data-screen]");
+  const box = /** @type {HTMLElement | null | undefined} */ (screen?.querySelector("[data-problems]"));
+  if (box && !screen?.querySelector("[data-wrong]")) box.hidden = true;
 }
 
 /**

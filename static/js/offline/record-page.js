@@ -209,7 +209,7 @@ class RecordPage {
     const works = {
       record: () => this.handOver(),
       "no-data": () => this.noData(form),
-      code: () => this.chooseCode(form),
+      "choose-code": () => this.chooseCode(form),
       customer: () => this.customerSigns(/** @type {HTMLButtonElement | null} */ (event.submitter)),
       back: () => this.takeBack(form),
       "back-early": () => this.takeBack(form),
@@ -749,6 +749,7 @@ class RecordPage {
     if (!place || !says) return;
     place.hidden = false;
     says.textContent = words[state];
+    forgive(place);
     for (const old of this.root.querySelectorAll("[data-backup-ask], [data-backup-office], [data-backup-open]")) /** @type {HTMLElement} */ (old).hidden = true;
     for (const link of this.root.querySelectorAll("[data-backup-change]")) /** @type {HTMLElement} */ (link).hidden = false;
   }
