@@ -17,6 +17,8 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,7 +30,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from fieldapp import create_app
 from fieldapp.config import ROOT
-from fieldapp.extensions import db
+from fieldapp.errors import FieldAppError
+from fieldapp.extensions import db, operation
+from fieldapp.offline import answers
+from fieldapp.offline.operations import Receipt, Told, identity, once_or_filed
 from tests.conftest import settings_for
 from tests.faults.proxy import CAPTIVE
 from tests.offline import invariant
@@ -391,6 +396,37 @@ def test_whatever_happens_nothing_is_lost_and_nothing_doubled(bench: Bench) -> N
     assert bench.happened["journeys"] >= RUNS
 
 
+def forgets(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
+    """An office that looks nothing up: each time is the first."""
+    receipt, replayed = once_or_filed(told, apply)
+    if replayed:
+        with suppress(FieldAppError):
+            operation(apply)()
+    return receipt, replayed
+
+
+def promises_too_much(told: Told, apply: Callable[[], Receipt]) -> tuple[Receipt, bool]:
+    """An office that gives a receipt for what it does not keep."""
+    if (told.sequence or 0) % 4:
+        return once_or_filed(told, apply)
+    server, epoch = identity()
+    receipt = {"submission_id": str(told.submission_id), "body_sha256": told.body_sha256, "outcome": "applied"}
+    return {**receipt, "received_at": told.received_at.isoformat(), "server": str(server), "epoch": epoch}, False
+
+
+@pytest.mark.parametrize(
+    ("broken", "finding"), [(forgets, "more than one"), (promises_too_much, "the office does not have it")]
+)
+def test_an_office_that_is_broken_is_found(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, broken: Callable[..., object], finding: str
+) -> None:
+    machine = type("Journeys", (Journeys,), {"bench": bench})
+    monkeypatch.setattr(answers, "once_or_filed", broken)
+
+    with quick_paper(), pytest.raises(AssertionError, match=finding):
+        run_state_machine_as_test(machine, settings=settings(PROFILE, max_examples=60, phases=(Phase.generate,)))
+
+
 def main(arguments: list[str]) -> int:
     """Try new journeys for some minutes; 1 when one of them broke the invariant."""
     parser = argparse.ArgumentParser(prog="make machine", description=main.__doc__)
@@ -400,7 +436,7 @@ def main(arguments: list[str]) -> int:
     folder, until, findings, round_number = quick_folder(), time.monotonic() + chosen.minutes * 60, 0, 0
     bench = Bench(prepared(_migrated(folder / "empty")), folder / "office")
     machine = type("Journeys", (Journeys,), {"bench": bench})
-    profile = settings(PROFILE, derandomize=False, max_examples=100, stateful_step_count=chosen.steps)
+    profile = settings(PROFILE, derandomize=False, max_examples=25, stateful_step_count=chosen.steps)
     try:
         with quick_paper():
             while time.monotonic() < until:
@@ -414,7 +450,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _round(machine: type[RuleBasedStateMachine], profile: settings, number: int) -> int:
-    """A hundred journeys from a seed of their own; how many findings (0 or 1, shrunk and printed)."""
+    """Some journeys from a seed of their own; how many findings (0 or 1, shrunk and printed)."""
     try:
         run_state_machine_as_test(seed(number)(machine), settings=profile)
     except Exception:  # noqa: BLE001 - printed and counted, and the next round begins
