@@ -17,14 +17,17 @@ import time_machine
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from fieldapp import clock
 from fieldapp.accounts.models import User
-from fieldapp.extensions import db
+from fieldapp.extensions import db, uuid7
 from fieldapp.offline import versions
 from fieldapp.offline.models import Case, Submission
 from fieldapp.outbox import Promise
 from fieldapp.records.queries import record_of
 from fieldapp.storage import blobs
+from fieldapp.visits import operations
 from fieldapp.visits.models import Visit
+from fieldapp.visits.operations import Plan
 from fieldapp.visits.queries import events_of
 from tests.offline.queue import Item, receipt_of, step
 
@@ -185,6 +188,65 @@ def test_months_later_the_first_version_is_still_applied(visit: Visit, engineer:
         receipts = [receipt_of(item.sent(phone)) for item in items]
 
     assert {(receipt["outcome"], receipt["sentence"]) for receipt in receipts} == {("applied", "")}
+
+
+# ---- the second version -----------------------------------------------------------------------------
+
+
+def test_a_visit_of_the_second_version_is_applied_to_its_end(visit: Visit, phone: FlaskClient) -> None:
+    receipts = sent_all(phone, stored("v2-whole.json").items(visit))
+
+    assert [(receipt["outcome"], receipt["sentence"]) for receipt in receipts] == [("applied", "")] * 6
+    db.session.rollback()
+    assert visit.status == "completed"
+    record = record_of(visit)
+    assert record is not None
+    assert {signature.role: signature.method for signature in record.signatures} == dict.fromkeys(
+        ("backup_ack", "customer", "engineer"), "drawn"
+    )
+
+
+def test_x13_a_whole_day_on_a_visit_that_was_cancelled_is_stored_and_the_ticket_is_told(
+    visit: Visit, dispatcher: User, phone: FlaskClient
+) -> None:
+    operations.cancel(visit, "客户取消", by=dispatcher)
+    journey = stored("v2-whole.json")
+
+    receipts = sent_all(phone, journey.items(visit))
+
+    assert [receipt["outcome"] for receipt in receipts[:4]] == ["noted"] * 4
+    assert receipts[-1]["outcome"] in ("applied", "noted")
+    db.session.rollback()
+    assert visit.status == "completed"
+    assert visit.arrived_at == journey.began_at + timedelta(minutes=2)
+    assert [case.kind for case in db.session.scalars(select(Case))] == ["despite_cancellation"]
+    promised = db.session.scalars(select(Promise.kind).order_by(Promise.lane_seq)).all()
+    assert promised[0] == "done_despite_cancellation"
+    assert "record_signed" in promised
+
+
+def test_x14_a_whole_day_on_a_visit_of_somebody_else_by_now_stands_beside_theirs(
+    visit: Visit, engineer: User, colleague: User, dispatcher: User, phone: FlaskClient, logged_in: LogIn
+) -> None:
+    journey = stored("v2-whole.json")
+    operations.plan(visit, Plan(lead_id=colleague.id, window_start=clock.now() + timedelta(hours=9)), by=dispatcher)
+
+    mine = sent_all(phone, journey.items(visit))
+    others = [replace(item, id=uuid7(), device="another") for item in journey.items(visit)]
+    theirs = sent_all(logged_in(colleague), others)
+
+    assert mine[-1]["outcome"] != "quarantined"
+    assert theirs[-1]["outcome"] == "applied"
+    db.session.rollback()
+    (second,) = db.session.scalars(select(Visit).where(Visit.parent_id == visit.id))
+    assert (visit.status, visit.lead_id) == ("completed", colleague.id)
+    assert (second.status, second.lead_id) == ("completed", engineer.id)
+    first_record, second_record = record_of(visit), record_of(second)
+    assert first_record is not None
+    assert second_record is not None
+    assert (first_record.author_id, second_record.author_id) == (colleague.id, engineer.id)
+    (case,) = db.session.scalars(select(Case))
+    assert (case.kind, case.visit_id, case.facts["second"]) == ("second_record", visit.id, str(second.id))
 
 
 # ---- which are understood ---------------------------------------------------------------------------
