@@ -16,6 +16,7 @@ from fieldapp import clock, outbox
 from fieldapp.accounts.models import User
 from fieldapp.config import ROOT
 from fieldapp.extensions import db, operation, uuid7
+from fieldapp.offline.operations import new_told
 from fieldapp.outbox import Promise
 from fieldapp.records import operations as records
 from fieldapp.records.queries import record_of
@@ -31,6 +32,7 @@ from fieldapp.tickets.stores import STORES
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
+from fieldapp.visits.operations import Plan
 from tests.records.samples import filled, ink, signed
 
 PDF = b"%PDF-1.7 a report"
@@ -284,3 +286,27 @@ def test_a_customer_who_was_absent_is_told_to_the_ticket(
     (note,) = told_to(filed)
     assert "was not there" in note.text
     assert "电话无人接听" in note.text
+
+
+# ---- work despite a cancellation ---------------------------------------------------------------------------
+
+
+def test_x13_the_ticket_reads_once_that_work_was_done_despite_the_cancellation(
+    filed: Ticket, store: EmbeddedStore, engineer: User, dispatcher: User
+) -> None:
+    visit = visits.draft(filed, by=dispatcher)
+    visits.plan(visit, Plan(lead_id=engineer.id, window_start=clock.now() + timedelta(hours=1)), by=dispatcher)
+    visits.cancel(visit, "客户取消", by=dispatcher)
+    told = replace(new_told(engineer.id, "/x", submission_id=uuid7()), queued=True, device="phone", sequence=1)
+    visits.seat(visit, by=engineer, told=told)
+
+    worker.run_until_idle("w")
+    worker.run_until_idle("w")
+
+    said = [note.text for note in store.thread(filed.ref) if "despite the cancellation" in note.text]
+    assert len(said) == 1
+    assert "客户取消" in said[0]
+    promise = db.session.scalars(select(Promise).where(Promise.kind == "done_despite_cancellation")).one()
+    assert promise.state == "delivered"
+    db.session.refresh(filed)
+    assert filed.status not in ("resolved", "closed")  # the report that follows says how it stands
