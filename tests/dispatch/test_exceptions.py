@@ -455,6 +455,42 @@ def test_what_cannot_be_decided_so_comes_back_as_typed(
     assert len(revisions_of(working)) == 1
 
 
+def conflict_in(visit: Visit, engineer: User, name: str, **sides: str) -> Case:
+    """A signed record, and one field of it that phone and office have differently."""
+    signed(visit, engineer)
+    record = record_of(visit)
+    assert record
+    backwards = ["2026-11-18T06:40:00+00:00", "2026-11-18T05:40:00+00:00", ""]
+    values = {"times": {"phone": backwards, "office": backwards}}
+    return opened("conflict", visit, engineer, record=str(record.id), fields={name: sides}, values=values)
+
+
+def test_what_makes_no_sense_in_the_record_is_said_where_it_was_chosen(
+    desk: FlaskClient, working: Visit, engineer: User
+) -> None:
+    case = conflict_in(working, engineer, "times", before="", phone="09:00 – 10:00", office="14:40 – 13:40")
+
+    answer = settle(desk, case, **{"choice-times": "office"})
+
+    assert answer.status_code == 422
+    assert re.search(r'<p class="error" id="choice-times-error">.*The end lies before the start.', answer.text, re.S)
+    assert re.search(r'<input type="radio" id="choice-times-office"[^>]* checked>', answer.text)
+    assert again(case).settled_at is None
+
+
+def test_what_is_missing_elsewhere_in_the_record_is_said_above_the_form(
+    desk: FlaskClient, working: Visit, engineer: User
+) -> None:
+    case = conflict_in(working, engineer, "outcome", before="", phone="all_done", office="remaining")
+
+    answer = settle(desk, case, **{"choice-outcome": "office"})
+
+    assert answer.status_code == 422
+    assert '<a href="#settlement">Write what remains to be solved.</a>' in answer.text
+    assert 'id="settlement"' in answer.text
+    assert again(case).settled_at is None
+
+
 def test_the_second_of_two_does_not_undo_the_firsts_choice(
     desk: FlaskClient, logged_in: Callable[[User], FlaskClient], manager: User, conflict: Case, working: Visit
 ) -> None:

@@ -13,6 +13,7 @@ from fieldapp.offline.models import Case
 LONGEST_TEXT = 4000
 # What is chosen from a list, or made of rows: one side or the other, no words of one's own.
 WHOLE = ("service_type", "outcome", "times", "parts", "open_items", "solved_item_ids")
+TIMES = ("started_at", "ended_at", "times_reason")
 SIDES = ("phone", "office", "own")
 
 
@@ -75,6 +76,15 @@ def in_words(versions: list[Version], choices: Mapping[str, Choice]) -> str:
         "own": _("words of one's own"),  # L10n: 自行改写
     }
     return "\n".join(f"{each.label}: {said[choices[each.name].side]}" for each in versions)
+
+
+def place_of(name: str, versions: list[Version]) -> str:
+    """Where on the page a field of the record is decided: at its words, at its choice, or nowhere but the form itself."""
+    name = "times" if name in TIMES else name
+    free = {each.name: each.free for each in versions}
+    if name not in free:
+        return "settlement"
+    return f"text-{name}" if free[name] else f"choice-{name}"
 
 
 def _wrong(version: Version, choice: Choice) -> tuple[str, str] | None:

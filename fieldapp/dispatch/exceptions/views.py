@@ -92,7 +92,8 @@ def _choose(case: Case) -> Receipt:
     try:
         return operations.choose(case, chosen, versions.in_words(both, choices), by=current_user)
     except Invalid as error:  # it names the fields of the record, the page its own
-        raise Invalid(error.sentence, fields={f"text-{name}": each for name, each in error.fields.items()}) from error
+        places = {versions.place_of(name, both): sentence for name, sentence in error.fields.items()}
+        raise Invalid(error.sentence, fields=places) from error
 
 
 def _answer_suggestion(case: Case) -> Receipt:
