@@ -232,20 +232,24 @@ test("no signal and no answer are told apart", async () => {
   assert.deepEqual(await states(store), ["waiting: no_answer"]);
 });
 
-test("an office that says nothing for 30 s has not answered", async () => {
+test("an office that says nothing for 30 s has not answered, and is given longer each time: a long record on a thin line", async () => {
   const { store, office, sender } = await phone();
   await step(store);
-  office.answers = [({ signal }) => new Promise((_, failed) => signal.addEventListener("abort", () => failed(signal.reason)))];
+  const silence = ({ signal }) => new Promise((_, failed) => signal.addEventListener("abort", () => failed(signal.reason)));
+  office.answers = Array.from({ length: 6 }, () => silence);
 
-  const woken = sender.wake();
-  await until(() => paths(office).length === 1);
-  mock.timers.tick(29_999);
-  await settled();
-  assert.deepEqual(await states(store), ["waiting"]);
-  mock.timers.tick(1);
-  await woken;
-
-  assert.deepEqual(await states(store), ["waiting: no_answer"]);
+  for (const patience of [30, 60, 90, 120, 120]) {
+    const { attempts } = (await items(store))[0];
+    const woken = sender.wake(true);
+    await until(() => paths(office).length === attempts + 1);
+    mock.timers.tick(patience * 1_000 - 1);
+    await settled();
+    assert.equal((await items(store))[0].attempts, attempts);
+    mock.timers.tick(1);
+    await woken;
+    assert.deepEqual([(await items(store))[0].attempts, ...(await states(store))], [attempts + 1, "waiting: no_answer"]);
+  }
+  sender.stop();
 });
 
 // ---- waiting
@@ -462,23 +466,55 @@ test("X10 a frozen tab that says nothing any more loses its turn, and does no ha
   await step(store, "departure", "v2");
   let thaw;
   office.answers = [() => new Promise((done) => (thaw = done))];
+  const { setTimeout, setInterval } = globalThis;
+  globalThis.setTimeout = globalThis.setInterval = () => 0; // a frozen page's timers do not run
   const frozen = page().wake();
   await until(() => paths(office).length === 1);
+  Object.assign(globalThis, { setTimeout, setInterval });
 
-  const other = page({ fetch: office.fetch }).wake();
+  const other = page().wake();
   await settled();
-  for (let i = 0; i < 4; i += 1) {
-    mock.timers.setTime(Date.now() + 15_000); // its own 30 s patience is frozen too, so it is not ticked
-    mock.timers.tick(0);
-    await settled();
-  }
+  mock.timers.tick(45_000);
+  await settled();
+  assert.deepEqual(await states(store), ["waiting", "waiting"], "45 s are still patience");
+  mock.timers.tick(15_000);
   await other;
   assert.deepEqual(await states(store), ["received", "received"]);
+  await step(store, "departure", "v3");
   thaw(json(500, {}));
   await frozen;
+  assert.equal((await states(store)).at(-1), "waiting", "a page that lost its turn sends nothing more");
+  await page().wake();
 
-  assert.deepEqual(await states(store), ["received", "received"]);
-  assert.equal(office.received.length, 2);
+  assert.deepEqual(await states(store), ["received", "received", "received"]);
+  assert.equal(office.received.length, 3);
+});
+
+test("X10 a tab that waits long for one answer keeps its turn: it says that it lives", async () => {
+  const { store, office, page } = await phone();
+  await step(store);
+  let answer;
+  office.answers = [gone, gone, () => new Promise((done) => (answer = done))];
+  for (let i = 0; i < 2; i += 1) await page().wake(true);
+  const heard = [];
+  hear(store.user, ({ type }) => heard.push(type));
+  const sender = page();
+  hear(store.user, ({ type }) => type === "alive" && other.turn.alive());
+  const other = page();
+  const sending = sender.wake(true);
+  await until(() => answer);
+
+  const waiting = other.wake(true);
+  for (let i = 0; i < 5; i += 1) {
+    mock.timers.tick(15_000); // the third try has 90 s
+    await settled();
+  }
+  assert.equal(paths(office).length, 3);
+  assert.deepEqual(new Set(heard), new Set(["sending", "alive"]));
+  answer();
+  await Promise.all([sending, waiting]);
+
+  assert.deepEqual(await states(store), ["received"]);
 });
 
 test("without Web Locks a lease keeps it to one tab, and runs out when its holder dies", async () => {

@@ -1,6 +1,6 @@
-/** One question to the office. It always answers, if only with status 0: no signal, no server, or not within 30 s. */
+/** One question to the office. It always answers, if only with status 0: no signal, no server, or not within its patience. */
 
-const PATIENCE_MS = 30_000;
+export const PATIENCE_MS = 30_000;
 
 /**
  * @param {string} url

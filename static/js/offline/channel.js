@@ -2,7 +2,7 @@
  * News between the pages of one person: what was queued, received, needs attention. Everyone hears it, the page that tells it as well,
  * and the document gets it as the event `fieldapp:news`.
  *
- * @typedef {{type: "queued" | "sending" | "received" | "attention" | "again" | "paused" | "resumed" | "upload" | "draft" | "wake" | "contact" | "logout",
+ * @typedef {{type: "queued" | "sending" | "received" | "attention" | "again" | "paused" | "resumed" | "upload" | "alive" | "draft" | "wake" | "contact" | "logout",
  *   id?: string, visit?: string, [more: string]: unknown}} News
  */
 

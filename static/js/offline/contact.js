@@ -18,7 +18,8 @@ import { verdict } from "../answer.js";
 export async function contact(store, { fetch, now = () => Date.now(), build = "" } = {}) {
   const body = new URLSearchParams(await situation(store, new Date(now()), build));
   const asked = now();
-  const answer = await ask("/offline/contact", { method: "POST", headers: { Accept: "application/json" }, body }, { fetch, patience: 10_000 });
+  const headers = { Accept: "application/json", "X-User": store.user };
+  const answer = await ask("/offline/contact", { method: "POST", headers, body }, { fetch, patience: 10_000 });
   const said = verdict(answer, (told) => typeof told.server === "string" && typeof told.now === "string" && typeof told.user === "string");
   if (said.state === "logged-out") return "logged-out";
   if (said.state !== "received") return "silent";

@@ -2,12 +2,14 @@
  * One item goes to the office, and what came back is written down. Only a receipt with its own id and hash ends it (see answer.js).
  */
 import { isReceiptOf, verdict } from "../answer.js";
-import { ask } from "./ask.js";
+import { ask, PATIENCE_MS } from "./ask.js";
 import { tell } from "./channel.js";
 import { meet } from "./contact.js";
 import { base64OfHex, localTime, sha256 } from "./digest.js";
 import { pause } from "./lanes.js";
 import { itemOf } from "./outbox.js";
+
+const MOST_PATIENCE = 4;
 
 /**
  * @typedef {import("./outbox.js").Sending} Sending
@@ -30,7 +32,8 @@ export async function deliver(store, row, rows, edges) {
   if (!item) return attention(store, row, "damaged", "");
   const headers = await headersOf(store, row.head, rows, edges.now());
   tell(store.user, { type: "sending", id: row.head.id, visit: row.head.visit });
-  const answer = await ask(item.path, { method: "POST", headers, body: item.body }, edges);
+  const patience = PATIENCE_MS * Math.min(MOST_PATIENCE, row.attempts + 1); // a long record needs more than 30 s on a thin line
+  const answer = await ask(item.path, { method: "POST", headers, body: item.body }, { ...edges, patience });
   const said = verdict(answer, (body) => isReceiptOf(body, item));
   if (said.state === "received") return received(store, row, said.receipt, edges);
   if (said.state === "logged-out") return said;

@@ -74,6 +74,7 @@ export class OutboxPage {
 
   /** @param {import("./channel.js").News} news */
   #hear({ type, id = "", sha256, share }) {
+    if (type === "alive") return;
     if (type === "sending") this.#sending.add(id);
     else this.#sending.delete(id);
     if (type === "upload" && typeof share === "number") this.#shares.set(String(sha256), share);

@@ -12,7 +12,7 @@ import { Uploads } from "./upload.js";
 
 const TICK_MS = 60_000;
 const LEASED_ELSEWHERE_MS = 2_000;
-const SIGNS_OF_SENDING = new Set(["sending", "received", "again", "attention", "upload"]);
+const SIGNS_OF_SENDING = new Set(["alive", "sending", "received", "again", "attention", "upload"]);
 const SILENCES_IN_A_ROW = 2; // then the office is out of reach, and the rest need not be tried one by one
 
 /** @type {Map<string, Sender>} */

@@ -23,7 +23,7 @@ export function start(store, line) {
     if (turn === shown) tell(line, said);
   };
   hear(store.user, ({ type, reached }) => {
-    if (type === "upload" || type === "sending") return;
+    if (["upload", "sending", "alive", "draft"].includes(type)) return;
     if (type === "paused") link.paused = true;
     if (type === "resumed" || type === "received") link.paused = false;
     if (type === "contact") link.reached = Boolean(reached);

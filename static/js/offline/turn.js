@@ -4,8 +4,10 @@
  * so a page that has waited long for a holder without a sign of life takes the lock: phones freeze pages that nobody looks at.
  */
 import { uuid7 } from "../uuid7.js";
+import { tell } from "./channel.js";
 
-const PATIENCE_MS = 45_000; // longer than one request may take
+const PULSE_MS = 15_000;
+const PATIENCE_MS = 3 * PULSE_MS;
 const LEASE_MS = 4_000;
 
 export class Turn {
@@ -44,10 +46,10 @@ export class Turn {
     let [mine, running] = [true, Promise.resolve()];
     const waiting = new AbortController();
     this.alive();
-    const timer = setInterval(() => this.now() - this.#lastSign > PATIENCE_MS && waiting.abort(), PATIENCE_MS / 3);
+    const timer = setInterval(() => this.now() - this.#lastSign > PATIENCE_MS && waiting.abort(), PULSE_MS);
     const granted = () => {
       clearInterval(timer);
-      running = work(() => mine);
+      running = this.#withPulse(work(() => mine));
       return running;
     };
     try {
@@ -63,6 +65,20 @@ export class Turn {
       clearInterval(timer);
     }
     return true;
+  }
+
+  /**
+   * Pages that wait hear that this one is not frozen, also while one request takes long.
+   *
+   * @param {Promise<void>} work
+   */
+  async #withPulse(work) {
+    const pulse = setInterval(() => tell(this.store.user, { type: "alive" }), PULSE_MS);
+    try {
+      await work;
+    } finally {
+      clearInterval(pulse);
+    }
   }
 
   /** @param {(still: () => boolean) => Promise<void>} work */

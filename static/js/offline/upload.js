@@ -1,5 +1,5 @@
 /**
- * Photos follow their record: HEAD says how much of one the office has, PUT brings the next 64 KiB, until all of it is there and its hash
+ * Photos follow their record: HEAD says how much of one the office has, PUT brings the next 64 KiB (less after each failure), until all of it is there and its hash
  * is right. A photo that no receipt names yet goes early only when nothing else waits.
  */
 import { verdict } from "../answer.js";
@@ -10,6 +10,7 @@ import { pause, wait } from "./lanes.js";
 import { items } from "./outbox.js";
 
 const RANGE = 65_536;
+const SHORTEST_RANGE = 4_096;
 
 /** @typedef {{sha256: string, bytes: ArrayBuffer, size: number, type: string, offset: number, arrived: boolean, error: any}} Photo */
 /** @typedef {"done" | "again" | "interrupted" | "logged-out"} Outcome */
@@ -27,6 +28,7 @@ export class Uploads {
     this.fetch = fetch;
     this.now = now;
     this.random = random;
+    this.headers = { Accept: "application/json", "X-User": store.user };
   }
 
   /** @returns {number} ms until a photo that failed may be tried again; Infinity when none did */
@@ -61,12 +63,13 @@ export class Uploads {
     const photo = /** @type {Photo | undefined} */ (await this.store.get("blobs", sha));
     if (!photo) return "done";
     let known = await this.#head(sha);
-    let left = 2 * Math.ceil(photo.size / RANGE) + 4; // an office that sends us back and forth ends somewhere
+    const range = Math.max(SHORTEST_RANGE, RANGE >> (this.#failed.get(sha)?.attempts ?? 0)); // less at a time on a line that broke
+    let left = 2 * Math.ceil(photo.size / range) + 4; // an office that sends us back and forth ends somewhere
     while (known.state === "at" && !known.complete) {
       if ((left -= 1) < 0) return this.#again(sha, null, false);
       if (interrupted()) return "interrupted";
       this.#progress(photo, known.offset);
-      known = await this.#put(photo, known.offset);
+      known = await this.#put(photo, known.offset, range);
     }
     if (known.state === "at") return this.#arrived(photo, known.office);
     if (known.state === "logged-out") return "logged-out";
@@ -85,7 +88,7 @@ export class Uploads {
    * @returns {Promise<Offset | Failure>}
    */
   async #head(sha) {
-    const answer = await ask(`/photos/${sha}`, { method: "HEAD", headers: { Accept: "application/json" } }, this);
+    const answer = await ask(`/photos/${sha}`, { method: "HEAD", headers: this.headers }, this);
     const offset = answer.headers.get("Upload-Offset") ?? "";
     const complete = answer.headers.get("Upload-Complete");
     if (answer.status === 200 && /^\d+$/.test(offset) && complete) {
@@ -97,16 +100,17 @@ export class Uploads {
   /**
    * @param {Photo} photo
    * @param {number} offset
+   * @param {number} range
    * @returns {Promise<Offset | Failure>}
    */
-  async #put({ sha256: sha, bytes, type }, offset) {
+  async #put({ sha256: sha, bytes, type }, offset, range) {
     const headers = {
-      Accept: "application/json",
+      ...this.headers,
       "Content-Type": type,
       "Upload-Length": String(bytes.byteLength),
       "Upload-Offset": String(offset),
     };
-    const answer = await ask(`/photos/${sha}`, { method: "PUT", headers, body: bytes.slice(offset, offset + RANGE) }, this);
+    const answer = await ask(`/photos/${sha}`, { method: "PUT", headers, body: bytes.slice(offset, offset + range) }, this);
     const said = verdict(answer, (told) => told.sha256 === sha && typeof told.server === "string" && Number.isInteger(told.offset));
     if (said.state === "received") {
       const { offset: next, complete, server, epoch } = said.receipt;
