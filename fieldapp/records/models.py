@@ -202,7 +202,8 @@ class PhotoUpload(Keyed, Base):
     """The bytes of a phone's photo on their way here: ``received`` of ``length`` bytes lie in the uploads folder.
 
     Named by the hash of the whole (``sha256``), so a part that was cut goes on where it stopped, and a second time is
-    the first. ``finished_at``: all bytes came and their hash is the name; ``blob_sha256`` is then the stored picture.
+    the first. ``finished_at``: all bytes came and their hash is the name; ``blob_sha256`` is then the stored picture,
+    with its other copies, ``size``, ``width`` and ``height`` as in Photo.
     """
 
     __tablename__ = "photo_upload"
@@ -216,6 +217,11 @@ class PhotoUpload(Keyed, Base):
     touched_at: Mapped[datetime] = mapped_column(default=clock.now)
     finished_at: Mapped[datetime | None]
     blob_sha256: Mapped[str | None] = mapped_column(String(64))
+    print_sha256: Mapped[str | None] = mapped_column(String(64))
+    thumb_sha256: Mapped[str | None] = mapped_column(String(64))
+    size: Mapped[int | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
 
 
 class Signature(Keyed, Base):

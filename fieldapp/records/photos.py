@@ -53,6 +53,24 @@ def keep(content: bytes) -> Kept:
     )
 
 
+def finish(upload: PhotoUpload, kept: Kept) -> None:
+    """Note that the bytes came and where their copies lie."""
+    upload.finished_at = upload.touched_at = clock.now()
+    upload.blob_sha256, upload.print_sha256, upload.thumb_sha256 = kept.full, kept.print, kept.thumb
+    upload.size, upload.width, upload.height = kept.size, kept.width, kept.height
+
+
+def stored(upload: PhotoUpload) -> Kept | None:
+    """The copies of a finished upload; None while it comes, or when the storage has lost them: then it comes again."""
+    full, small, thumb = upload.blob_sha256, upload.print_sha256, upload.thumb_sha256
+    if upload.finished_at is None or not (full and small and thumb):
+        return None
+    if not all(blobs.exists(name) for name in (full, small, thumb)):
+        return None
+    size, width, height = upload.size or 0, upload.width or 0, upload.height or 0
+    return Kept(full=full, print=small, thumb=thumb, size=size, width=width, height=height)
+
+
 def pending(record: ServiceRecord) -> list[Photo]:
     """The photos that a record names and that are still on the phone."""
     return [photo for photo in record.origin.photos if photo.removed_at is None and photo.arrived_at is None]
@@ -104,9 +122,9 @@ def _once(named: Sequence[NamedPhoto]) -> list[NamedPhoto]:
 
 
 def _uploaded_before(sha256: str, by: User) -> Kept | None:
-    mine = (PhotoUpload.user_id == by.id) & (PhotoUpload.sha256 == sha256) & PhotoUpload.finished_at.is_not(None)
+    mine = (PhotoUpload.user_id == by.id) & (PhotoUpload.sha256 == sha256)
     upload = db.session.scalar(select(PhotoUpload).where(mine))
-    return keep(blobs.get(upload.blob_sha256)) if upload and upload.blob_sha256 else None
+    return stored(upload) if upload else None
 
 
 # ---- arriving ---------------------------------------------------------------------------------------

@@ -81,13 +81,16 @@ def _check(length: int, offset: int, content: bytes) -> None:
 def _append(sha256: str, length: int, offset: int, content: bytes, *, by: User) -> Progress:
     serialize(f"upload:{by.id}:{sha256}")
     upload = _find(sha256, by) or _begin(sha256, length, by=by)
-    here = _durable(locked(upload), length)
-    if upload.finished_at is not None or here == length:
-        return Progress(here, length, complete=upload.finished_at is not None)
+    if photos.stored(locked(upload)):
+        return _progress(upload)
+    here = _durable(upload, length)
+    if here == length:
+        return Progress(here, length, complete=False)
     if offset != here:
         raise WrongOffset(here)
     staging.write(str(upload.id), content, at=here)
     upload.length, upload.received, upload.touched_at = length, here + len(content), clock.now()
+    upload.finished_at = None
     return Progress(upload.received, length, complete=False)
 
 
@@ -105,8 +108,6 @@ def _begin(sha256: str, length: int, *, by: User) -> PhotoUpload:
 
 def _durable(upload: PhotoUpload, length: int) -> int:
     """Where the next range begins: what both the row and the disk have. Another length is another attempt: from 0."""
-    if upload.finished_at is not None:
-        return upload.length
     return min(upload.received, staging.size(str(upload.id))) if upload.length == length else 0
 
 
@@ -138,7 +139,7 @@ def _finish(sha256: str, *, by: User) -> Progress:
 def _keep(sha256: str, kept: Kept, *, by: User) -> Progress:
     upload = locked(db.session.scalars(_mine(sha256, by)).one())
     if upload.finished_at is None:
-        upload.finished_at, upload.blob_sha256, upload.touched_at = clock.now(), kept.full, clock.now()
+        photos.finish(upload, kept)
         photos.arrived(upload, kept)
     return _progress(upload)
 
@@ -176,6 +177,6 @@ def _mine(sha256: str, by: User) -> Select[PhotoUpload]:
 def _progress(upload: PhotoUpload) -> Progress:
     """What is all here but not yet stored lacks its last byte for whoever asks, so that they send it and it is tried
     again."""
-    if upload.finished_at is not None:
+    if photos.stored(upload):
         return Progress(upload.length, upload.length, complete=True)
     return Progress(min(_durable(upload, upload.length), upload.length - 1), upload.length, complete=False)

@@ -178,6 +178,19 @@ def test_x15_all_bytes_there_but_never_finished_the_last_one_is_asked_for_again(
     assert send(browser, PHOTO, at=int(offset)).json["complete"]
 
 
+def test_what_the_storage_has_lost_is_asked_for_again(engineer: User, logged_in: LogIn) -> None:
+    """After a restore of the database alone, for example."""
+    browser = logged_in(engineer)
+    send(browser, PHOTO)
+    upload = db.session.scalars(select(PhotoUpload)).one()
+    blobs._path(upload.print_sha256).unlink()
+
+    assert state(browser) == ("0", "?0")
+    assert send(browser, PHOTO).json["complete"]
+    db.session.rollback()
+    assert blobs.exists(upload.print_sha256)
+
+
 @pytest.mark.parametrize("at", [1, RANGE - 1, RANGE + 1, 2 * RANGE])
 def test_a_range_that_begins_elsewhere_is_told_where(engineer: User, logged_in: LogIn, at: int) -> None:
     browser = logged_in(engineer)

@@ -212,6 +212,8 @@ def test_a_clock_that_disagreed_is_remarked_on() -> None:
     assert "快 6 分钟" in paper.clock_remark(replace(samples.full(), clock_skew_minutes=6))
     assert "慢 1 小时 30 分钟" in paper.clock_remark(replace(samples.full(), clock_skew_minutes=-90))
     assert "6 min ahead" in paper.clock_remark(replace(samples.full("en"), clock_skew_minutes=6))
+    received = replace(samples.full("en"), clock_skew_minutes=6, received_at=samples.moment(21, 7, 40))
+    assert paper.clock_remark(received).endswith("Received by the server: 2026-11-21 15:40.")
 
 
 @given(st.text(st.sampled_from("汉字。，ab W.\n,"), max_size=400), st.integers(2, 40), st.integers(1, 6))
