@@ -238,6 +238,26 @@ test("a log-in that ended pauses photos too; a new record goes before the next r
   assert.ok(second > 0 && second < last);
 });
 
+test("photos wait as well when a record finds nobody, or nobody logged in", async () => {
+  const { store, office, sender } = await phone();
+  const photo = await taken(store, 50);
+  await record(store, [photo.sha256]);
+  office.toPhoto = () => json(500, {});
+  await sender.wake();
+  await record(store, [], "v2");
+  await record(store, [], "v3");
+  const heads = () => told(office, "HEAD").length;
+  const before = heads();
+
+  office.answers = [gone, gone];
+  await sender.wake(true);
+  assert.equal(heads(), before);
+  office.answers = [() => json(401, { error: "login_needed" })];
+  await sender.wake(true);
+
+  assert.equal(heads(), before);
+});
+
 test("Retry-After of a busy office holds a photo, and a failed one is tried again by itself", async () => {
   const { store, office, sender } = await phone();
   const photo = await taken(store, 10);
