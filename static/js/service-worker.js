@@ -24,7 +24,7 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (url.origin !== worker.location.origin) return;
-  if (request.method === "POST" && url.pathname === "/logout") event.waitUntil(forgetPages(""));
+  if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/logout") event.waitUntil(forgetPages(""));
   if (request.method !== "GET") return;
   if (request.mode === "navigate") event.respondWith(page(request, url));
   else if (url.pathname.startsWith("/assets/")) event.respondWith(asset(request));

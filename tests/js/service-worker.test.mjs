@@ -127,8 +127,11 @@ test("with the log-out the pages leave, also where no script of a page sees to i
 
   phone.handlers.fetch({ request: { url: `${ORIGIN}/logout`, mode: "navigate", method: "POST" }, waitUntil: (given) => (work = given) });
   await work;
-
   assert.deepEqual(await phone.caches.keys(), []);
+
+  const asking = await withPack({ "/": page("kept") });
+  asking.handlers.fetch({ request: { url: `${ORIGIN}/logout`, mode: "cors", method: "POST" } });
+  assert.equal((await asking.caches.keys()).length, 1, "a script removes them itself, once the office has agreed");
 });
 
 test("assets of any build that is kept come from the phone", async () => {
