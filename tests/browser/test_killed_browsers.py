@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,8 @@ class Phone:
         """kill -9 of every process of this browser; none may say goodbye."""
         for process in self._processes():
             os.kill(process, signal.SIGKILL)
-        try:
+        with suppress(Error):  # it is dead, as it should be
             self.context.close()
-        except Error:
-            pass  # it is dead, as it should be
 
     def _hear(self, text: str) -> None:
         if text.startswith("saved:"):
