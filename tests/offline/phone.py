@@ -399,11 +399,15 @@ class Phone:
         except NoAnswer:
             return None
         said = answer.json
-        if answer.status == 401 and said and "error" in said:
+        if answer.status == 401:
             self.paused = True
-        if answer.status != 200 or said is None or "server" not in said:
+        if answer.status != 200 or said is None or not said.get("server") or "now" not in said:
             return None
-        return said if self._learn(said) else None
+        if said.get("user") != self.user:  # somebody else's session must not carry this person's work
+            self.paused = True
+            return None
+        self._learn(said)
+        return said
 
     def headers(self, item: Item) -> dict[str, str]:
         """What goes with an item each time it is sent; only the moment of sending and the count differ."""
@@ -425,13 +429,12 @@ class Phone:
         return said if item.base_revision is None else {**said, "X-Base-Revision": str(item.base_revision)}
 
     def _due(self) -> Item | None:
-        """The oldest item that heads its lane (the items of one visit) and may be tried now."""
-        lanes: set[str] = set()
+        """Of the items that head a lane (the items of one visit are one) and may be tried now, the one that failed least."""
+        lanes: dict[str, Item] = {}
         for item in self.waiting():
-            if item.visit not in lanes and self.disk.sending[item.id].next_at <= self.uptime:
-                return item
-            lanes.add(item.visit)
-        return None
+            lanes.setdefault(item.visit, item)
+        due = [item for item in lanes.values() if self.disk.sending[item.id].next_at <= self.uptime]
+        return min(due, key=lambda item: (self.disk.sending[item.id].attempts, item.sequence), default=None)
 
     def _send(self, item: Item) -> str:
         sending = self.disk.sending[item.id]
@@ -445,9 +448,10 @@ class Phone:
         self._maybe_die()
         said = answer.json
         if answer.status in (200, 201):
-            if said is None or not self._ours(item, said) or not self._learn(said):
+            if said is None or not self._ours(item, said):
                 self.counts.not_ours += 1
                 return self._later(sending, "not ours")
+            self._learn(said)
             return self._received(item, said)
         return self._refused(answer, sending)
 
@@ -461,10 +465,14 @@ class Phone:
         """The table of answers below 200/201. Only an error in our own words stops anything: a stranger's is no answer."""
         said = answer.json or {}
         error = str(said.get("error", ""))
-        if answer.status == 401 and error:
+        if answer.status == 401:
             self.paused = True
             return "log in"
-        ours_and_final = error and 400 <= answer.status < 500 and answer.status not in TRY_AGAIN
+        if error == "digest_mismatch":  # the bytes here are what was frozen (checked), so it was the way
+            return self._later(stopped, "again")
+        ours_and_final = (
+            (error or answer.status == 413) and 400 <= answer.status < 500 and answer.status not in TRY_AGAIN
+        )
         if ours_and_final and not (answer.status == 409 and error == "in_progress"):
             self.counts.refused += 1
             reason = f"{answer.status} {error}: {said.get('message', '')} {said.get('fields', '')}"
@@ -488,16 +496,15 @@ class Phone:
         same = receipt.get("submission_id") == item.id and receipt.get("body_sha256") == item.sha256
         return same and bool(receipt.get("server")) and bool(receipt.get("received_at"))
 
-    def _learn(self, said: dict[str, Any]) -> bool:
-        """Whether this is our office. A newer epoch is an office restored from a backup: it gets everything again."""
-        if self.disk.server not in (None, said["server"]):
-            return False
-        self.disk.server = str(said["server"])
-        epoch = int(said.get("epoch", 0))
-        if epoch > self.disk.epoch > 0:
+    def _learn(self, said: dict[str, Any]) -> None:
+        """Which office this is. Another one, or one restored from a backup (a newer epoch), gets everything again."""
+        server, epoch = str(said["server"]), int(said.get("epoch", 1))
+        known = self.disk.server
+        if known == server and epoch <= self.disk.epoch:
+            return
+        self.disk.server, self.disk.epoch = server, epoch
+        if known is not None:
             self._start_over()
-        self.disk.epoch = max(epoch, self.disk.epoch)
-        return True
 
     def _start_over(self) -> None:
         for number in self.disk.receipts:
@@ -579,6 +586,7 @@ class Phone:
             "Accept": "application/json",
             "Sec-Fetch-Site": "same-origin",
             "Cookie": self.cookie,
+            "X-User": self.user,
             "User-Agent": "a phone of the tests",
         }
         if method == "POST":

@@ -54,6 +54,7 @@ FAULTS = (
     "gateway",
     "cut answer",
     "stale answer",
+    "spoilt",
     "dies",
 )
 NEXT = {"scheduled": "acceptance", "accepted": "departure", "traveling": "arrival", "arrived": "start"}
@@ -63,6 +64,7 @@ WORDS = {
     "inability": {"cause": "缺备件"},
     "absence": {"note": "门锁着"},
 }
+DOINGS = ("reboot", "clock", "contact", "session ends", "somebody else", "log in")
 CLOCKS = (timedelta(), timedelta(seconds=30), timedelta(days=-1), timedelta(hours=2), timedelta(days=-56 * 365))
 WHO, PICK, CLOCK = st.integers(0, 1), st.integers(0, 3), st.sampled_from(CLOCKS)
 HTML = {"content-type": "text/html"}
@@ -83,6 +85,8 @@ class Network:
             return instead
         if fault == "stale answer":
             return self.last
+        if fault == "spoilt" and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
         send = into(self.office.app)
         answer = send(method, path, headers, body)
         if fault == "twice":
@@ -260,7 +264,7 @@ class Journeys(RuleBasedStateMachine):
                 self.phones[who].wait(20)
         self._cheap()
 
-    @rule(who=WHO, what=st.sampled_from(("reboot", "clock", "contact", "session ends", "log in")), clock=CLOCK)
+    @rule(who=WHO, what=st.sampled_from(DOINGS), clock=CLOCK)
     def phone(self, who: int, what: str, clock: timedelta) -> None:
         phone = self.phones[who]
         if what == "reboot":
@@ -271,6 +275,8 @@ class Journeys(RuleBasedStateMachine):
             phone.contact()
         elif what == "session ends" and not phone.paused:
             self.office.log_out_everywhere(phone.user)
+        elif what == "somebody else" and not phone.paused:
+            phone.cookie = self.phones[1 - who].cookie  # logged in on this phone, and an old page still sends
         elif phone.paused:
             phone.log_in(self.office.log_in(phone.user))
         self.happened[what] += 1
