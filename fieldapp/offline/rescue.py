@@ -39,7 +39,9 @@ RANGE = 64 * 1024
 LATER = (408, 425, 429)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # The phone's queue holds steps and records of visits; nothing else is done in an engineer's name.
-OF_QUEUE = ("visits.", "records.")
+STEPS = "accept decline depart arrive start pause resume cannot_complete no_show"
+RECORDS = "save acknowledge_backup add_photo remove_photo finish reopen customer_sign complete"
+OF_QUEUE = frozenset([*(f"visits.{view}" for view in STEPS.split()), *(f"records.{view}" for view in RECORDS.split())])
 HEADERS = {
     "X-Device-At": "device_at",
     "X-Time-Zone": "zone",
@@ -277,7 +279,7 @@ def _of_queue(path: str) -> bool:
         endpoint, _values = current_app.url_map.bind("localhost").match(path, method="POST")
     except HTTPException:
         return False
-    return str(endpoint).startswith(OF_QUEUE)
+    return endpoint in OF_QUEUE
 
 
 def _ask(

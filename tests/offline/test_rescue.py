@@ -156,6 +156,9 @@ def test_somebody_elses_visit_is_refused_and_the_rest_goes_on(
         "/login",
         "/visits/../account/password",
         "/visits/7/acceptance",
+        "/visits/01a2048c-861c-7031-90ab-908aa0b80984/cancellation",
+        "/visits/01a2048c-861c-7031-90ab-908aa0b80984/customer-mode",
+        "/visits/01a2048c-861c-7031-90ab-908aa0b80984/correction",
         "/dispatch",
         "",
         "https://elsewhere.example/visits/x/acceptance",
@@ -169,8 +172,12 @@ def test_a_file_does_nothing_but_what_a_phone_keeps_for_later(
 
     (handed,) = handed_in(file_of(engineer, saved(Item(path, body))), dispatcher)
 
-    assert handed.outcome == "refused"
+    assert (handed.outcome, handed.sentence) == ("refused", "This is nothing that a phone keeps for later.")
     assert db.session.scalars(select(Submission)).all() == []
+
+
+def test_what_a_phone_keeps_for_later_are_views_that_there_are(app: Flask) -> None:
+    assert set(app.view_functions) >= rescue.OF_QUEUE
 
 
 @pytest.mark.parametrize(
