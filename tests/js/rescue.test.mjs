@@ -22,6 +22,7 @@ test("the package holds what the office has not received, byte for byte, with th
   await sender.wake();
   sender.stop();
   const waiting = await step(store, "completion", { photos: [sha(bytes)] });
+  await store.put("uploads", { arrived: false, error: { code: "invalid", sentence: "" } }, sha(bytes));
 
   const { items: packed, photos, ...about } = JSON.parse(await packageOf(store, new Date(0)));
 

@@ -184,6 +184,9 @@ test("X16 a photo that is damaged here is marked, not sent for ever", async () =
   assert.deepEqual((await store.get("blobs", photo.sha256)).error, { code: "damaged", sentence: "Not what was sent." });
   assert.equal(told(office, "HEAD").length, 2);
   assert.equal((await store.get("blobs", other.sha256)).arrived, true);
+  assert.equal(await prune(store, { urgent: true }), true);
+  assert.deepEqual(await store.keys("blobs"), [photo.sha256], "what has not arrived stays, damaged or not");
+  assert.equal(await prune(store, { urgent: true }), false);
 });
 
 test("what is no picture for the office is kept, with its words", async () => {
@@ -204,6 +207,7 @@ test("a portal between is no office: nothing counts as arrived", async () => {
   await record(store, [photo.sha256]);
   const answers = [
     () => new Response("<h1>Wi-Fi</h1>", { headers: { "Content-Type": "text/html" } }),
+    () => new Response(null, { status: 404, headers: { "Upload-Offset": "50", "Upload-Complete": "?1" } }),
     (_, { method }) => (method === "PUT" ? json(200, { complete: true, offset: 50 }) : null),
     (_, { method }) => (method === "PUT" ? json(200, { sha256: "other", server: "s", offset: 50, complete: true }) : null),
     (_, { method }) => (method === "PUT" ? json(200, { sha256: photo.sha256, server: "s", offset: 0, complete: false }) : null),
