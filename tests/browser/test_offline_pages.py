@@ -207,8 +207,38 @@ def test_while_a_customer_holds_the_phone_there_is_one_page(here: Installation, 
     expect(phone).to_have_url(f"{here.address}/visits/{visit}/record")
 
 
+def test_when_the_phones_database_dies_once_nobody_notices_and_twice_everybody_does(
+    here: Installation, phone: Page
+) -> None:
+    user, visit = here.people["wanglei"], here.visit()
+    phone.goto(f"/visits/{visit}")
+    phone.wait_for_selector(READY)
+
+    phone.evaluate(DIES, 1)
+    step(phone).click()
+    expect(_visit(phone, visit)).to_have_attribute("data-status", "accepted")
+    expect(phone.locator("dialog[data-lost]")).to_be_hidden()
+    all_received(phone, user)
+
+    phone.evaluate(DIES, 10**6)
+    step(phone).click()
+    expect(phone.locator("dialog[data-lost]")).to_be_visible()
+    expect(_visit(phone, visit)).to_have_attribute("data-status", "accepted")
+    with phone.expect_navigation():
+        phone.locator("dialog[data-lost] button").click()
+    assert [item["path"].rpartition("/")[2] for item in items(phone, user)] == ["acceptance"]
+
+
 # ---- below ------------------------------------------------------------------------------------------
 
+DIES = """(times) => {
+  const real = (globalThis.realTransaction ??= IDBDatabase.prototype.transaction);
+  let left = times;
+  IDBDatabase.prototype.transaction = function (...given) {
+    if (left-- > 0) throw new DOMException("the connection is closing", "InvalidStateError");
+    return real.apply(this, given);
+  };
+}"""
 LOCK = """([user, path]) => new Promise((done) => {
   const opening = indexedDB.open(`fieldapp-${user}`);
   opening.onsuccess = () => {
