@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -248,6 +249,7 @@ def sign_and_finish(phone: Page) -> None:
     draw(phone, "engineer_strokes")
     next_step_in(phone, "engineer").click()
     screen_is(phone, "done")
+    expect(phone).to_have_url(re.compile(r"/visits/[0-9a-f-]+$"))
 
 
 def fields_of(item: dict[str, Any]) -> dict[str, str]:
