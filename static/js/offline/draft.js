@@ -23,7 +23,6 @@
  * @property {{text: string, sha256: string} | null} shown what the customer saw
  * @property {number} changed counts up with every change
  * @property {string} saved_at
- * @property {boolean} left the page was left in peace; false: it was killed
  * @property {string} [sent] the submission that it became
  */
 
@@ -254,4 +253,41 @@ export function grouped(fields) {
 export function overtaken(draft, revision) {
   const { copied, changed } = draft;
   return copied !== null && revision !== null && copied.changed === changed && revision > copied.revision;
+}
+
+/**
+ * Whether a page was left in peace, or killed. Said in localStorage, because a page that goes away has no time for anything else: it is
+ * gone before a transaction has its first answer.
+ */
+export class Farewell {
+  /** @param {string} name */
+  constructor(name) {
+    this.name = name;
+  }
+
+  /** @param {number} changed the newest change that the draft holds */
+  say(changed) {
+    try {
+      localStorage.setItem(this.name, String(changed));
+    } catch {
+      // a full or forbidden storage: the next page says once too often that it brought a text back
+    }
+  }
+
+  /** @param {number} changed */
+  wasSaid(changed) {
+    try {
+      return localStorage.getItem(this.name) === String(changed);
+    } catch {
+      return false;
+    }
+  }
+
+  forget() {
+    try {
+      localStorage.removeItem(this.name);
+    } catch {
+      // nothing was said, then
+    }
+  }
 }

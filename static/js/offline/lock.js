@@ -69,7 +69,10 @@ export async function tryToOpen(store, secret, { now = () => Date.now(), ask = a
   if (wait > 0) return { state: "wait", seconds: wait };
   const [lock, pin] = [await lockOf(store), await store.get("meta", "pin")];
   const right = (await fits(lock?.code, secret)) || (await fits(pin, secret)) || (await ask(secret));
-  if (!right) return { state: "wrong" };
+  if (!right) {
+    await store.transaction(["meta"], (tx) => pause(tx.objectStore("meta"), now()));
+    return { state: "wrong" };
+  }
   await store.delete("meta", "tries");
   return { state: "right" };
 }
@@ -90,11 +93,22 @@ function countTry(store, now) {
     const { wrong, until } = (await meta.get("tries")) ?? { wrong: 0, until: 0 };
     const left = Math.ceil((until - now) / 1000);
     if (left > 0 && left <= LONGEST_WAIT_S) return left; // a clock that was set back must not lock anybody out
-    const next = wrong + 1;
-    const pause = next < FREE_TRIES ? 0 : Math.min(FIRST_WAIT_S * 2 ** (next - FREE_TRIES), LONGEST_WAIT_S);
-    await meta.put({ wrong: next, until: now + pause * 1000 }, "tries");
+    await meta.put({ wrong: wrong + 1, until: 0 }, "tries");
+    await pause(meta, now);
     return 0;
   });
+}
+
+/**
+ * From the fifth wrong try on, the next may be made later and later.
+ *
+ * @param {any} meta the store, in a transaction
+ * @param {number} now
+ */
+async function pause(meta, now) {
+  const { wrong } = await meta.get("tries");
+  const seconds = wrong < FREE_TRIES ? 0 : Math.min(FIRST_WAIT_S * 2 ** (wrong - FREE_TRIES), LONGEST_WAIT_S);
+  await meta.put({ wrong, until: now + seconds * 1000 }, "tries");
 }
 
 /**

@@ -9,7 +9,7 @@ import { hear, tell } from "./channel.js";
 import { methodOf, wrongInForm, wrongInSignature } from "./check.js";
 import { fill, saidBy } from "./customer-screen.js";
 import { localTime } from "./digest.js";
-import { fieldsOf, grouped, isField, overtaken, Pen, restore, Saver } from "./draft.js";
+import { Farewell, fieldsOf, grouped, isField, overtaken, Pen, restore, Saver } from "./draft.js";
 import { checkFor, knowsPin, lockOf, SHORTEST_CODE, tryToOpen } from "./lock.js";
 import { canQueue, enqueue, freezeAndFinish, itemOf, items, PhotoDamaged, saveDraft } from "./outbox.js";
 import { PhotoPlace } from "./photos.js";
@@ -73,7 +73,6 @@ class RecordPage {
   strays = [];
   version = FORM_VERSION;
   changed = 0;
-  left = false;
   scroll = 0;
   reading = false;
   busy = false;
@@ -110,6 +109,7 @@ class RecordPage {
     this.customer = formOf(root, "customer");
     this.engineer = formOf(root, "engineer");
     this.lines = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-draft-state]"));
+    this.farewell = new Farewell(`fieldapp-left-${store.user}-${this.visit}`);
     this.saver = new Saver({ save: () => this.save(), show: (state, error) => this.tellState(state, error) });
     this.pen = new Pen(`fieldapp-draft-${store.user}-${this.key}`, () => this.read());
     this.places = Array.from(root.querySelectorAll("[data-photos]"), (each) => new PhotoPlace(/** @type {HTMLElement} */ (each), this.forPhotos()));
@@ -132,9 +132,9 @@ class RecordPage {
     for (const place of this.places) place.start();
     if (!mine) this.read();
     await this.firstScreen(draft);
-    if (draft && !draft.left && mine) this.tellRecovered(draft);
-    if (mine && draft) this.keepSoon();
-    else if (!draft) this.say(this.lines[0]?.dataset.rest ?? "", "rest");
+    if (draft && mine && !this.farewell.wasSaid(draft.changed)) this.tellRecovered(draft);
+    this.farewell.forget();
+    if (!draft) this.say(this.lines[0]?.dataset.rest ?? "", "rest");
     this.root.dataset.ready = "";
   }
 
@@ -176,7 +176,7 @@ class RecordPage {
     this.root.addEventListener("click", (event) => this.onClick(event));
     document.addEventListener("visibilitychange", () => document.hidden && void this.saver.flush());
     addEventListener("pagehide", () => this.leave());
-    addEventListener("pageshow", ({ persisted }) => persisted && ((this.left = false), this.touch()));
+    addEventListener("pageshow", ({ persisted }) => persisted && this.farewell.forget());
     addEventListener("resize", () => (this.scroll = scrollY));
     hear(this.store.user, (news) => void this.onNews(news));
   }
@@ -252,9 +252,8 @@ class RecordPage {
   }
 
   leave() {
-    this.left = true;
-    this.touch();
     void this.saver.flush();
+    if (!this.reading) this.farewell.say(this.changed); // when the last writing does not arrive, the next page says until when it has the text
   }
 
   // ---- screens
@@ -531,12 +530,6 @@ class RecordPage {
     this.saver.change();
   }
 
-  /** After a restart the draft says again that its page is open. */
-  keepSoon() {
-    this.left = false;
-    void this.saver.alone(() => this.save()).catch(() => this.touch());
-  }
-
   /** @returns {Draft} */
   collect() {
     return {
@@ -557,7 +550,6 @@ class RecordPage {
       shown: this.shown,
       changed: this.changed,
       saved_at: new Date().toISOString(),
-      left: this.left,
     };
   }
 
@@ -693,7 +685,6 @@ class RecordPage {
     this.read(false);
     if (draft) await this.takeIn(draft);
     await this.firstScreen(draft);
-    if (draft) this.keepSoon();
   }
 
   /** @param {import("./channel.js").News} news */
