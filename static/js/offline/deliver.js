@@ -9,7 +9,9 @@ import { base64OfHex, localTime, sha256 } from "./digest.js";
 import { pause } from "./lanes.js";
 import { itemOf } from "./outbox.js";
 
-const MOST_PATIENCE = 4;
+const SHORT_TRIES = 2;
+const BYTES_PER_S = 1_024; // of a thin line
+const MOST_PATIENCE_MS = 120_000;
 
 /**
  * @typedef {import("./outbox.js").Sending} Sending
@@ -32,14 +34,24 @@ export async function deliver(store, row, rows, edges) {
   if (!item) return attention(store, row, "damaged", "");
   const headers = await headersOf(store, row.head, rows, edges.now());
   tell(store.user, { type: "sending", id: row.head.id, visit: row.head.visit });
-  const patience = PATIENCE_MS * Math.min(MOST_PATIENCE, row.attempts + 1); // a long record needs more than 30 s on a thin line
-  const answer = await ask(item.path, { method: "POST", headers, body: item.body }, { ...edges, patience });
+  const answer = await ask(item.path, { method: "POST", headers, body: item.body }, { ...edges, patience: patienceFor(item, row.attempts) });
   const said = verdict(answer, (body) => isReceiptOf(body, item));
   if (said.state === "received") return received(store, row, said.receipt, edges);
   if (said.state === "logged-out") return said;
   if (said.state === "refused") return refused(store, row, item, said, edges);
   const outcome = await again(store, row, answer.status || online() ? "no_answer" : "no_signal", said.wait, edges);
   return { ...outcome, silent: answer.status === 0 };
+}
+
+/**
+ * 30 s tell a dead line from a thin one; when that was not enough twice, a long record gets the time that its bytes need.
+ *
+ * @param {import("./outbox.js").Item} item
+ * @param {number} attempts
+ */
+function patienceFor({ body }, attempts) {
+  const thin = attempts < SHORT_TRIES ? 0 : (body.byteLength / BYTES_PER_S) * 1_000;
+  return Math.min(MOST_PATIENCE_MS, Math.max(PATIENCE_MS, thin));
 }
 
 /**
