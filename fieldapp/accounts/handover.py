@@ -9,9 +9,10 @@ from flask import current_app, g, redirect, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from fieldapp.errors import NotAllowedNow, wants_json
+from fieldapp.errors import NotAllowedNow, TryLater, wants_json
 from fieldapp.i18n import _
 
+UNTIL_TAKEN_BACK_S = 60
 V = TypeVar("V", bound=Callable[..., Any])
 
 
@@ -22,12 +23,15 @@ def allowed(view: V) -> V:
 
 
 def check() -> Response | None:
-    """Before each request: send a handed-over session back to the customer's page (a program gets 409)."""
+    """Before each request: send a handed-over session back to the customer's page (a program gets 409, a phone's queue is
+    asked to come back)."""
     if request.blueprint in ("assets", "shell") or not current_user.is_authenticated:
         return None
     visit_id = g.login_session.handed_over_to
     if visit_id is None or _allowed_for(str(visit_id)):
         return None
+    if "X-Device" in request.headers:  # the phone's queue: what waits there goes on waiting, and is not given up
+        raise TryLater(_("The customer has the phone. Take it back first."), retry_after=UNTIL_TAKEN_BACK_S)
     if wants_json():
         raise NotAllowedNow(_("The customer has the phone. Take it back first."), code="handed_over")
     return redirect(url_for("records.hand_over", visit_id=visit_id), 303)

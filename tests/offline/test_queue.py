@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from fieldapp import clock
 from fieldapp.accounts import operations as accounts
-from fieldapp.accounts.models import User
+from fieldapp.accounts.models import LoginSession, User
 from fieldapp.audit import AuditEntry
 from fieldapp.errors import Busy, InProgress, Invalid, KeyReused, NotAllowedNow, NotFound, Refused, TooLarge, TryLater
 from fieldapp.extensions import db, uuid7
@@ -218,6 +218,22 @@ def test_x6_an_expired_session_is_401_json_and_the_item_is_taken_after_the_log_i
         assert refused.location is None
     assert rows(Submission) == 0
     assert receipt_of(item.sent(phone))["outcome"] == "applied"
+
+
+def test_while_the_customer_has_the_phone_the_queue_is_asked_to_wait_not_refused(
+    app: Flask, visit: Visit, engineer: User, phone: FlaskClient
+) -> None:
+    """A 409 or 422 would put the item aside for a person to look at."""
+    item = step(visit.id, "acceptance")
+    session = db.session.scalars(select(LoginSession)).one()
+    accounts.hand_over(session.id, uuid7())
+
+    later = item.sent(phone)
+
+    assert (later.status_code, later.headers["Retry-After"]) == (429, "60")
+    assert rows(Submission) == 0
+    accounts.hand_over(session.id, visit.id)
+    assert item.sent(phone).status_code == 429
 
 
 # ---- what an operation says of itself ---------------------------------------------------------------
