@@ -381,6 +381,22 @@ def conflict(working: Visit, engineer: User) -> Case:
     )
 
 
+@pytest.mark.parametrize(
+    ("phone", "office", "joined"),
+    [
+        ("更换电源", "更换主板", "更换电源\n更换主板"),
+        ("更换电源、风扇", "更换电源", "更换电源、风扇"),
+        ("", "更换主板", "更换主板"),
+    ],
+)
+def test_ones_own_words_begin_with_both(
+    desk: FlaskClient, working: Visit, engineer: User, phone: str, office: str, joined: str
+) -> None:
+    case = conflict_in(working, engineer, "content_text", before="检查", phone=phone, office=office)
+
+    assert f">\n{joined}</textarea>" in page(desk, f"/exceptions/{case.id}")
+
+
 DECIDED = {"choice-content_text": "phone", "choice-tools": "phone", "choice-service_type": "phone"}
 
 
