@@ -277,9 +277,8 @@ def resolve_conflict(case: Case, chosen: Mapping[str, str], *, by: User, told: T
     """
     case = locked(case)
     decided = conflicts.decided(case, chosen)
-    record = record_of(db.session.get_one(ServiceRecord, UUID(case.facts["record"])).visit)
-    if record is None:
-        raise RuntimeError("a case of a record that is not there")
+    first = db.session.get_one(ServiceRecord, UUID(case.facts["record"]))
+    record = record_of(first.visit) or first
     wanted = conflicts.with_decided(record, decided)
     settle_case(case, by=by, decision=conflicts.decision_text(decided))
     if not conflicts.differs(record, wanted):

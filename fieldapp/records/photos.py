@@ -84,21 +84,20 @@ def name_photos(record: ServiceRecord, named: Sequence[NamedPhoto], *, by: User,
     _check(record, named)
     serialize(_lock(by.id))
     for each in _once(named):
-        photo = next((photo for photo in record.photos if photo.source_sha256 == each.sha256), None)
-        if photo is None:
-            photo = Photo(
-                id=uuid7(),
-                source_sha256=each.sha256,
-                size=each.size,
-                width=each.width,
-                height=each.height,
-                taken_at=each.taken_at or at,
-                arrived_at=None,
-                uploaded_by_id=by.id,
-            )
-            record.photos.append(photo)
-        photo.kind, photo.caption, photo.removed_at = each.kind, each.caption.strip()[:200], None
-        if photo.arrived_at is None and (kept := _uploaded_before(each.sha256, by)):
+        photo = Photo(
+            id=uuid7(),
+            kind=each.kind,
+            caption=each.caption.strip()[:200],
+            source_sha256=each.sha256,
+            size=each.size,
+            width=each.width,
+            height=each.height,
+            taken_at=each.taken_at or at,
+            arrived_at=None,
+            uploaded_by_id=by.id,
+        )
+        record.photos.append(photo)
+        if kept := _uploaded_before(each.sha256, by):
             _arrive(photo, kept)
     db.session.flush()
 
