@@ -17,6 +17,7 @@ from fieldapp.accounts.models import User
 from fieldapp.errors import NotFound
 from fieldapp.extensions import settings
 from fieldapp.i18n import _, clock_time, day, duration, locale_name, ngettext
+from fieldapp.offline.times import happened_at
 from fieldapp.records.models import OpenItem, ServiceRecord
 from fieldapp.reports.models import Report
 from fieldapp.tickets.models import Ticket
@@ -455,7 +456,7 @@ def _steps(visit_id: UUID) -> list[Step]:
     """The timeline, oldest first; the day is said where it changes."""
     steps, last = [], _local_day(clock.now())
     for event in visits.steps_of(visit_id):
-        at = event.device_at or event.server_at
+        at = happened_at(event.device_at, event.skew_s, event.server_at)
         on = _local_day(at)
         what, tone = happened(event.type)
         note = remark(event.payload or {}, event.skew_s)
