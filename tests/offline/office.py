@@ -346,11 +346,11 @@ def ink(rng: random.Random) -> str:
 
 
 def picture(rng: random.Random, *, large: bool = False) -> bytes:
-    """A JPEG that no other call returns; a large one takes several ranges."""
-    size = (640, 480) if large else (48, 32)
+    """A JPEG that no other call returns; a large one takes three ranges."""
+    size = (400, 300) if large else (48, 32)
     noise = Image.frombytes("RGB", size, rng.randbytes(size[0] * size[1] * 3))
     out = io.BytesIO()
-    noise.save(out, "JPEG", quality=60)
+    noise.save(out, "JPEG", quality=95)
     return out.getvalue()
 
 
