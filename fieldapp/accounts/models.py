@@ -29,7 +29,7 @@ class User(Keyed, Base):
     map_app: Mapped[str | None] = mapped_column(String(12))
     password_hash: Mapped[str | None] = mapped_column(String(200))
     pin_hash: Mapped[str | None] = mapped_column(String(200))
-    pin_check: Mapped[str | None] = mapped_column(String(200))  # for the owner's phone without signal (ADR 14)
+    pin_check: Mapped[str | None] = mapped_column(String(200))  # for the owner's phone without signal (ADR 17)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     disabled_at: Mapped[datetime | None]
 
