@@ -98,11 +98,11 @@ def test_another_engineers_upload_gives_this_record_nothing(
     browser = logged_in(engineer)
     backup(browser, working)
 
-    complete(browser, working, photos=named(PHOTOS[0]))
-    assert len(photos.pending(record_at(working))) == 1
-    send(logged_in(colleague), PHOTOS[0])
+    complete(browser, working, photos=named(*PHOTOS[:2]))
+    assert len(photos.pending(record_at(working))) == 2
+    send(logged_in(colleague), PHOTOS[1])
 
-    assert len(photos.pending(record_at(working))) == 1
+    assert len(photos.pending(record_at(working))) == 2
     assert promised() == []
 
 
