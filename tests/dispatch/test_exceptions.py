@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -80,7 +81,7 @@ SENTENCES = {
         "王磊 did work on a visit that was closed already. A record has not come so far.",
         "Look at both visits",
     ),
-    "photos_missing": ("The record of 王磊 is signed, but its photos are still on the phone.", "See which ones"),
+    "photos_missing": ("The record of 王磊 is signed, but 1 photo is still on the phone.", "See which ones"),
     "contact_suggestion": ("王磊 noted another telephone number", "Take it or leave it"),
     "conflict": ("王磊 and the office changed the same text of the record.", "Compare and choose"),
 }
@@ -325,6 +326,19 @@ def test_the_second_of_two_is_told_who_settled_it(
     assert "赵敏 settled this already, Today 14:40." in answer.text
     assert "看过了" in answer.text
     assert again(case).decision == "看过了"
+
+
+def test_what_settled_itself_meanwhile_says_so(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    """Photos that come settle their case without anybody."""
+    case = opened("photos_missing", visit, engineer)
+    settle_by_itself(case.id, "The photos have arrived.")
+
+    answer = settle(desk, case, note="x")
+
+    assert answer.status_code == 409
+    assert "This settled itself meanwhile: The photos have arrived." in answer.text
+    assert "Settled by itself, Today 14:40" in answer.text
+    assert '<p class="reason">The photos have arrived.</p>' in page(desk, "/exceptions?state=settled")
 
 
 def test_the_same_click_twice_is_one_decision(desk: FlaskClient, visit: Visit, engineer: User) -> None:
@@ -783,10 +797,11 @@ def test_the_page_names_the_photos_that_are_missing_and_the_phone_they_are_on(
         PhotoUpload(user_id=engineer.id, sha256="a" * 64, length=200, received=50),
     )
     phone(engineer, waiting=2, silent_for=timedelta(hours=25))
-    case = opened("photos_missing", working, engineer)
+    case = opened("photos_missing", working, engineer, missing=2)
 
     html = page(desk, f"/exceptions/{case.id}")
 
+    assert "but 2 photos are still on the phone." in html
     assert "铭牌" in html
     assert "25 % has arrived" in html
     assert html.count("<li>Before") + html.count("<li>After") == 2
@@ -813,6 +828,12 @@ def phone(owner: User, *, waiting: int, silent_for: timedelta, **more: Any) -> D
     device = Device(user_id=owner.id, device=str(uuid7()), waiting=waiting, seen_at=clock.now() - silent_for, **more)
     add(device)
     return device
+
+
+@operation
+def settle_by_itself(key: UUID, why: str) -> None:
+    case = db.session.get_one(Case, key)
+    case.settled_at, case.decision = clock.now(), why
 
 
 @operation

@@ -107,9 +107,10 @@ def _check_open(case: Case) -> None:
     if case.settled_at is None:
         return
     settler = db.session.get(User, case.settled_by_id) if case.settled_by_id else None
-    name = settler.name if settler else _("Somebody")
+    if settler is None:
+        raise AlreadySettled(_("This settled itself meanwhile: %(why)s", why=case.decision))
     # L10n: %(name)s 已于 %(when)s 处理
-    raise AlreadySettled(_("%(name)s settled this already, %(when)s.", name=name, when=when(case.settled_at)))
+    raise AlreadySettled(_("%(name)s settled this already, %(when)s.", name=settler.name, when=when(case.settled_at)))
 
 
 def _checked(note: str) -> str:

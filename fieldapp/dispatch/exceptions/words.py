@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fieldapp.dispatch.exceptions.queries import Entry
-from fieldapp.i18n import _, lazy, ngettext
+from fieldapp.i18n import _, lazy, ngettext, when
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,21 @@ def engineer(entry: Entry) -> str:
     return entry.engineer.name if entry.engineer else _("An engineer")
 
 
+def settled_by(entry: Entry) -> str:
+    """Who settled it and when; what settled itself, because what was missed came, has nobody."""
+    at = when(entry.case.settled_at)
+    if entry.settler is None:
+        return _("Settled by itself, %(when)s", when=at)  # L10n: 已自动处理,%(when)s
+    return _("Settled by %(name)s, %(when)s", name=entry.settler, when=at)  # L10n: %(name)s 已处理,%(when)s
+
+
+def decision(entry: Entry) -> str:
+    """What was decided, with who decided it when it was a person."""
+    if entry.settler is None:
+        return entry.case.decision
+    return _("%(name)s: %(decision)s", name=entry.settler, decision=entry.case.decision)
+
+
 def _conflict(entry: Entry) -> str:
     count = len(entry.case.facts.get("fields", ()))
     return ngettext(
@@ -96,7 +111,12 @@ def _second_record(entry: Entry) -> str:
 
 
 def _photos_missing(entry: Entry) -> str:
-    return _("The record of %(name)s is signed, but its photos are still on the phone.", name=engineer(entry))
+    return ngettext(
+        "The record of %(name)s is signed, but %(num)d photo is still on the phone.",
+        "The record of %(name)s is signed, but %(num)d photos are still on the phone.",
+        int(entry.case.facts.get("missing", 1)),
+        name=engineer(entry),
+    )
 
 
 def _contact_suggestion(entry: Entry) -> str:
