@@ -59,7 +59,8 @@ def visit(here: Installation) -> str:
 
 @pytest.fixture
 def phone(browser: Browser, here: Installation) -> Iterator[Page]:
-    context = phone_of(browser, here)
+    # a service worker whose process was crashed on purpose is not started again under Playwright
+    context = phone_of(browser, here, service_workers="block")
     yield context.new_page()
     context.close()
 
@@ -87,7 +88,7 @@ def test_x1_what_was_said_to_be_saved_is_back_after_the_page_was_killed(phone: P
     expect(other.locator("[data-recovered]")).to_be_visible()
 
 
-def test_a_page_that_was_left_in_peace_says_nothing_of_a_rescue(phone: Page, visit: str) -> None:
+def test_x2_a_page_that_was_left_in_the_middle_of_a_word_loses_nothing(phone: Page, visit: str) -> None:
     open_record(phone, visit)
     phone.locator("[name=cause]").fill("电容老化")
     phone.goto(visit)

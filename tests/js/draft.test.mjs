@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { overtaken, Pen, Saver } from "../../static/js/offline/draft.js";
+import { Farewell, newest, overtaken, Pen, Saver } from "../../static/js/offline/draft.js";
 
 beforeEach(() => {
   mock.timers.reset();
@@ -252,4 +252,59 @@ test("a draft that the office has in full gives way to what the office changed s
   assert.equal(overtaken({ copied, changed: 13 }, 5), false, "something was written here that nobody else has");
   assert.equal(overtaken({ copied: null, changed: 13 }, 5), false);
   assert.equal(overtaken({ copied, changed: 12 }, null), false, "a page from before the record was begun");
+});
+
+// ---- last words -----------------------------------------------------------------------------------------
+
+/** localStorage as browsers have it. */
+function storage() {
+  const kept = new Map();
+  globalThis.localStorage = { getItem: (name) => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text), removeItem: (name) => kept.delete(name) };
+  return kept;
+}
+
+test("a page that goes says what the disk may not get any more, and it is heard once", () => {
+  storage();
+  const farewell = new Farewell("visit");
+  farewell.say(7, { changed: 7, fields: [["cause", "电容老化"]] });
+
+  assert.deepEqual(farewell.heard(), { changed: 7, draft: { changed: 7, fields: [["cause", "电容老化"]] } });
+  assert.deepEqual(farewell.heard(), { changed: -1, draft: null });
+});
+
+test("a storage that is damaged or forbidden says nothing", () => {
+  storage().set("visit", "{");
+  assert.deepEqual(new Farewell("visit").heard(), { changed: -1, draft: null });
+  globalThis.localStorage = { setItem: () => { throw new Error("full"); }, getItem: () => { throw new Error("forbidden"); } };
+
+  new Farewell("visit").say(1, null);
+
+  assert.deepEqual(new Farewell("visit").heard(), { changed: -1, draft: null });
+});
+
+test("of the disk and the last words the newer counts, and what was sent stays sent", () => {
+  const kept = { changed: 4 };
+  const last = { changed: 5 };
+
+  assert.equal(newest(kept, last), last);
+  assert.equal(newest(undefined, last), last);
+  assert.equal(newest(kept, { changed: 4 }), kept);
+  assert.equal(newest(kept, null), kept);
+  const sent = { changed: 4, sent: "id" };
+  assert.equal(newest(sent, last), sent);
+});
+
+test("busy means: not on the disk yet", async () => {
+  const { saver, writes } = disk();
+  assert.equal(saver.busy, false);
+  saver.change();
+  assert.equal(saver.busy, true);
+  saver.flush();
+  await settled();
+  assert.deepEqual([saver.busy, saver.dirty], [true, false]);
+
+  writes[0].done();
+  await settled();
+
+  assert.equal(saver.busy, false);
 });

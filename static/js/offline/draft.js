@@ -38,6 +38,7 @@ export class Saver {
   #timer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   #dirty = false;
   #stopped = false;
+  #saving = false;
   #writing = /** @type {Promise<void>} */ (Promise.resolve());
 
   /**
@@ -50,8 +51,14 @@ export class Saver {
     this.now = now;
   }
 
+  /** Something is not written yet. */
   get dirty() {
     return this.#dirty;
+  }
+
+  /** Something is not on the disk yet. */
+  get busy() {
+    return this.#dirty || this.#saving;
   }
 
   change() {
@@ -99,10 +106,13 @@ export class Saver {
 
   async #write() {
     if (this.#stopped) return;
+    this.#saving = true;
     try {
       await this.save();
+      this.#saving = false;
       if (!this.#dirty && !this.#stopped) this.show("saved");
     } catch (error) {
+      this.#saving = false;
       this.#dirty = true;
       this.show("failed", error);
       this.#plan(RETRY_MS);
@@ -256,8 +266,8 @@ export function overtaken(draft, revision) {
 }
 
 /**
- * Whether a page was left in peace, or killed. Said in localStorage, because a page that goes away has no time for anything else: it is
- * gone before a transaction has its first answer.
+ * The last words of a page that goes away: it is gone before a transaction has its first answer, and only localStorage answers at once.
+ * A page that was killed says nothing.
  */
 export class Farewell {
   /** @param {string} name */
@@ -265,29 +275,37 @@ export class Farewell {
     this.name = name;
   }
 
-  /** @param {number} changed the newest change that the draft holds */
-  say(changed) {
+  /**
+   * @param {number} changed the newest change on the page
+   * @param {Draft | null} draft what is not on the disk yet
+   */
+  say(changed, draft) {
     try {
-      localStorage.setItem(this.name, String(changed));
+      localStorage.setItem(this.name, JSON.stringify({ changed, draft }));
     } catch {
-      // a full or forbidden storage: the next page says once too often that it brought a text back
+      // full, or forbidden: what the database has is what remains
     }
   }
 
-  /** @param {number} changed */
-  wasSaid(changed) {
+  /** @returns {{changed: number, draft: Draft | null}} once: the next page may be killed */
+  heard() {
     try {
-      return localStorage.getItem(this.name) === String(changed);
-    } catch {
-      return false;
-    }
-  }
-
-  forget() {
-    try {
+      const said = JSON.parse(localStorage.getItem(this.name) ?? "null");
       localStorage.removeItem(this.name);
+      if (Number.isInteger(said?.changed)) return said;
     } catch {
-      // nothing was said, then
+      // nothing that we said
     }
+    return { changed: -1, draft: null };
   }
+}
+
+/**
+ * @param {Draft | undefined} kept what the database has
+ * @param {Draft | null} last what the page said when it went
+ * @returns {Draft | undefined} the newer of both; one that was sent stays as it is
+ */
+export function newest(kept, last) {
+  if (!last || kept?.sent || (kept && kept.changed >= last.changed)) return kept;
+  return last;
 }

@@ -9,7 +9,7 @@ import { hear, tell } from "./channel.js";
 import { methodOf, wrongInForm, wrongInSignature } from "./check.js";
 import { fill, saidBy } from "./customer-screen.js";
 import { localTime } from "./digest.js";
-import { Farewell, fieldsOf, grouped, isField, overtaken, Pen, restore, Saver } from "./draft.js";
+import { Farewell, fieldsOf, grouped, isField, newest, overtaken, Pen, restore, Saver } from "./draft.js";
 import { checkFor, knowsPin, lockOf, SHORTEST_CODE, tryToOpen } from "./lock.js";
 import { canQueue, enqueue, freezeAndFinish, itemOf, items, PhotoDamaged, saveDraft } from "./outbox.js";
 import { PhotoPlace } from "./photos.js";
@@ -123,7 +123,9 @@ class RecordPage {
 
   async open() {
     const [mine] = await Promise.all([this.pen.take(), this.learn()]);
-    const draft = /** @type {Draft | undefined} */ (await this.store.get("drafts", this.key));
+    const kept = /** @type {Draft | undefined} */ (await this.store.get("drafts", this.key));
+    const last = mine ? this.farewell.heard() : { changed: -1, draft: null };
+    const draft = newest(kept, last.draft);
     if (draft?.sent) return this.isSent(draft);
     if (draft) await this.takeIn(draft);
     this.fillStart();
@@ -132,8 +134,8 @@ class RecordPage {
     for (const place of this.places) place.start();
     if (!mine) this.read();
     await this.firstScreen(draft);
-    if (draft && mine && !this.farewell.wasSaid(draft.changed)) this.tellRecovered(draft);
-    this.farewell.forget();
+    if (draft && mine && last.changed !== draft.changed) this.tellRecovered(draft);
+    if (draft !== kept) this.touch();
     if (!draft) this.say(this.lines[0]?.dataset.rest ?? "", "rest");
     this.root.dataset.ready = "";
   }
@@ -176,7 +178,7 @@ class RecordPage {
     this.root.addEventListener("click", (event) => this.onClick(event));
     document.addEventListener("visibilitychange", () => document.hidden && void this.saver.flush());
     addEventListener("pagehide", () => this.leave());
-    addEventListener("pageshow", ({ persisted }) => persisted && this.farewell.forget());
+    addEventListener("pageshow", ({ persisted }) => persisted && this.farewell.heard());
     addEventListener("resize", () => (this.scroll = scrollY));
     hear(this.store.user, (news) => void this.onNews(news));
   }
@@ -252,8 +254,9 @@ class RecordPage {
   }
 
   leave() {
+    if (this.reading || this.finished) return;
+    this.farewell.say(this.changed, this.saver.busy ? this.collect() : null);
     void this.saver.flush();
-    if (!this.reading) this.farewell.say(this.changed); // when the last writing does not arrive, the next page says until when it has the text
   }
 
   // ---- screens
