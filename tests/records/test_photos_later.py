@@ -213,6 +213,18 @@ def test_the_managers_signature_and_a_correction_wait_with_it(
     ]
 
 
+def test_a_photo_that_arrived_is_no_change_of_the_record(working: Visit, phone: FlaskClient, engineer: User) -> None:
+    first = record_at(working)
+    for photo in PHOTOS:
+        send(phone, photo)
+    seen = Given(method="remote", name="陈晓", reason="电话确认")
+    wanted = filled(content_text="更换主板,重装系统", contact_phone="13900000001")
+
+    records.correct(working, wanted, reason="漏写", acknowledged=seen, by=engineer)
+
+    assert record_at(working).frozen_content["photos"] == first.frozen_content["photos"]
+
+
 # ---- missing ----------------------------------------------------------------------------------------
 
 

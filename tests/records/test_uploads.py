@@ -383,6 +383,14 @@ def test_only_engineers_upload_and_only_logged_in(
     assert put(client, PHOTO, 0, 10).status_code == 401
 
 
+def test_a_range_from_another_site_is_refused(engineer: User, logged_in: LogIn) -> None:
+    headers = {"Upload-Length": "4", "Upload-Offset": "0", "Accept": "application/json", "Sec-Fetch-Site": "cross-site"}
+
+    answer = logged_in(engineer).put(f"/photos/{NAME}", data=b"four", headers=headers)
+
+    assert (answer.status_code, answer.json["error"]) == (403, "cross_site")
+
+
 # ---- left behind ------------------------------------------------------------------------------------
 
 
