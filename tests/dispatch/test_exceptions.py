@@ -23,6 +23,7 @@ from fieldapp.customers.models import Contact, Customer
 from fieldapp.extensions import db, operation, uuid7
 from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.offline.operations import open_case, settle_case
+from fieldapp.records import operations as records
 from fieldapp.records.models import Photo, PhotoUpload
 from fieldapp.records.queries import record_of, revisions_of
 from fieldapp.storage import blobs
@@ -33,6 +34,7 @@ from tests.conftest import add
 from tests.dispatch.conftest import AFTERNOON, planned
 from tests.dispatch.test_cost import statements, walks
 from tests.records.samples import DRAWN, filled, signed
+from tests.records.wholes import backup, complete, started_from, wall
 
 
 def opened(kind: str, visit: Visit | None = None, by: User | None = None, **more: Any) -> Case:
@@ -735,6 +737,56 @@ def move_to_desk_phone(contact: Contact) -> None:
     db.session.add(contact)
 
 
+# ---- from the phone's queue to the office's decision ----------------------------------------------------
+
+
+def test_what_the_queue_brings_can_be_decided_on_the_page(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], working: Visit, engineer: User
+) -> None:
+    """X12 on the page: the phone's signed words and times, the office's draft, one decision for each."""
+    browser = logged_in(engineer)
+    backup(browser, working)
+    start = clock.now() - timedelta(hours=2)
+    times = {"started_at": start, "ended_at": start + timedelta(hours=1), "times_reason": "提前到"}
+    office_writes(working, engineer, content_text="办公室写的", **times)
+    base = started_from(None, started_at=wall(clock.now()))
+    now = wall(clock.now())
+    complete(browser, working, started_at=now, ended_at=now, base=base)
+    case = db.session.scalars(select(Case)).one()
+    assert "the same 2 texts of the record" in page(desk, f"/exceptions/{case.id}")
+
+    given = {"choice-content_text": "own", "text-content_text": "两边合写", "choice-times": "office"}
+    answer = settle(desk, case, **given)
+
+    assert answer.status_code == 303, answer.text
+    first, second = revisions_of(working)
+    assert first.content_text == "更换主板,测试正常"
+    assert second.content_text == "两边合写"
+    assert (second.started_at, second.ended_at) == (start, start + timedelta(hours=1))
+    assert again(case).settled_at is not None
+
+
+def test_a_record_that_cannot_be_is_read_as_it_was_sent(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], working: Visit, engineer: User
+) -> None:
+    browser = logged_in(engineer)
+    backup(browser, working)
+    end = wall(clock.now() - timedelta(days=1))
+    assert complete(browser, working, ended_at=end).json["outcome"] == "quarantined"  # type: ignore[index]
+    case = db.session.scalars(select(Case)).one()
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    said = dict(re.findall(r'<dt>([^<]+)</dt><dd><span class="lines-kept">([^<]*)</span></dd>', html))
+    assert said["Customer name"] == "华东精密机械有限公司"
+    assert said["Name of who signed"] == "陈晓"
+    assert said["Customer signature"] == "Signature drawn, 2 strokes"
+    assert said["End"] == end.replace("T", " ")
+    tried = settle(desk, case, "another-try")
+    assert tried.status_code == 409
+    assert "It still cannot be applied" in tried.text
+
+
 # ---- what the pages explain ----------------------------------------------------------------------------
 
 
@@ -818,6 +870,13 @@ def test_photos_that_came_meanwhile_are_no_longer_missed(desk: FlaskClient, work
 
     assert "All photos have arrived meanwhile." in html
     assert "No phone of this engineer has spoken so far." in html
+
+
+def office_writes(visit: Visit, by: User, **changes: Any) -> None:
+    """A draft written elsewhere meanwhile; no phone of the tests wrote it."""
+    db.session.rollback()
+    empty = {"content_text": "", "cause": "", "solution": "", "outcome": None, "contact_phone": "13900000001"}
+    records.save(visit, filled(**{**empty, **changes}), by=by)
 
 
 # ---- people and phones ------------------------------------------------------------------------------

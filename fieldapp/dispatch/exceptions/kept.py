@@ -35,7 +35,7 @@ LABELS = {
     "customer_method": lazy("Customer signature: way"),  # L10n: 客户签字方式
     "customer_strokes": lazy("Customer signature"),  # L10n: 客户签字
     "customer_typed": lazy("Customer signature, typed"),  # L10n: 客户签字(输入)
-    "customer_name": lazy("Customer name"),  # L10n: 客户名称
+    "signer_name": lazy("Name of who signed"),  # L10n: 签字人姓名
     "customer_reason": lazy("Why the customer did not sign"),  # L10n: 客户未签字原因
     "customer_at": lazy("The customer signed at"),  # L10n: 客户签字时间
     "engineer_strokes": lazy("Engineer's signature"),  # L10n: 服务人员签字
