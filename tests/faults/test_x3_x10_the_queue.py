@@ -1,4 +1,4 @@
-"""X3, X5, X6, X7, X10: a phone that comes back after days, a captive portal, an ended session, the same item many times,
+"""X3 to X7 and X10: a phone that comes back after days, a killed server, a captive portal, an ended session, the same item many times,
 two senders. The server is a real process, the network a real proxy."""
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fieldapp.records.models import Signature
 from tests.conftest import PASSWORD
 from tests.faults.conftest import FieldDay
 from tests.faults.proxy import Fault
+from tests.offline.office import picture
 from tests.offline.phone import Died, Phone, over_tcp
 
 pytestmark = pytest.mark.crash
@@ -51,6 +52,28 @@ def test_x3_work_of_three_days_ago_arrives_once_and_with_its_own_times(day: Fiel
     for signature in signatures_of(day, completion.id):
         assert timedelta(days=2, hours=23) < signature.received_at - signature.signed_at < timedelta(days=3, hours=1)
     day.all_is_well()
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit", "before_answer"])
+def test_x4_the_server_is_killed_while_it_takes_a_whole_record(day: FieldDay, point: str) -> None:
+    phone = day.phone()
+    visit = day.plan(phone)
+    day.begin(phone, visit)
+    photo = phone.take_photo(visit, picture(day.rng, large=True))
+    day.finish(phone, visit)
+    for _n in range(5):
+        assert phone.step() == "received"
+    day.web.kill()
+
+    day.web.start(crash_at=point)
+    assert phone.step() == "no answer"
+    assert day.web.died()
+    day.web.start()
+    day.all_is_well()
+
+    assert phone.counts.replayed == (point != "before_commit")
+    assert phone.disk.blobs[photo].arrived
+    assert len(day.records(visit)) == 1
 
 
 def test_x5_a_captive_portal_is_no_answer_from_the_office(day: FieldDay) -> None:
