@@ -18,6 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
 from fieldapp import clock
+from fieldapp.accounts.models import User
+from fieldapp.extensions import operation
 from tests.browser.hands import (
     SHANGHAI,
     draw,
@@ -232,9 +234,13 @@ def test_back_to_work_voids_what_the_customer_signed(phone: Page, here: Installa
     expect(phone.locator("section[data-screen=customer] .notice")).to_be_visible()
 
 
-def test_without_a_pin_the_engineer_chooses_a_code(phone: Page, here: Installation, visit: str) -> None:
+def test_without_a_pin_the_engineer_chooses_a_code(browser: Browser, here: Installation) -> None:
+    here.ask(lambda: forget_pin(here.user("liting")))
+    visit = f"/visits/{here.visit('liting', hours=next(HOURS))}"
+    context = phone_of(browser, here, "liting", service_workers="block")
+    phone = context.new_page()
+
     fill(phone, visit)
-    forget_pin(phone, here)
     next_step(phone).click()
     screen_is(phone, "code")
     phone.locator("[name=code]").fill("12")
@@ -245,6 +251,7 @@ def test_without_a_pin_the_engineer_chooses_a_code(phone: Page, here: Installati
     screen_is(phone, "customer")
     sign_as_customer(phone)
     take_back(phone, "4711")
+    context.close()
 
 
 # ---- the end ----------------------------------------------------------------------------------------
@@ -316,18 +323,9 @@ def draft_of(phone: Page, here: Installation, visit: str) -> dict[str, Any]:
     return draft
 
 
-def forget_pin(phone: Page, here: Installation) -> None:
-    script = """async (user) => {
-      const database = await new Promise((done) => {
-        const asked = indexedDB.open(`fieldapp-${user}`);
-        asked.onsuccess = () => done(asked.result);
-      });
-      const change = database.transaction("meta", "readwrite");
-      change.objectStore("meta").put(null, "pin");
-      await new Promise((done) => (change.oncomplete = done));
-      database.close();
-    }"""
-    phone.evaluate(script, here.people["wanglei"])
+@operation
+def forget_pin(engineer: User) -> None:
+    engineer.pin_hash = engineer.pin_check = None
 
 
 def photo_with_position(folder: Path) -> Path:
