@@ -22,7 +22,7 @@ from fieldapp.records.models import OpenItem, ServiceRecord
 from fieldapp.reports.models import Report
 from fieldapp.tickets.models import Ticket
 from fieldapp.today.maps import links, place
-from fieldapp.today.steps import PAUSE_WORDS, NextStep, WayOut, happened, remark, steps_of, ways_out
+from fieldapp.today.steps import PAUSE_WORDS, happened, remark
 from fieldapp.visits import queries as visits
 from fieldapp.visits.models import ENGINEER_SEES_OWN_WORK, PAUSE_REASONS, Visit, own_work
 from fieldapp.visits.transitions import DONE, TRANSITIONS
@@ -73,7 +73,7 @@ class StripDay:
 class Day:
     """An engineer's day. ``first`` is the visit under way, or else the next; it stands in no other list.
 
-    ``steps`` are all of ``first``; ``after`` is the address of the visit that follows it, or empty.
+    ``after`` is the address of the visit that follows it, or empty.
     """
 
     name: str
@@ -82,7 +82,6 @@ class Day:
     week_before: str
     week_after: str
     first: Card | None
-    steps: list[NextStep]
     after: str
     left_over: list[Card]
     rest: list[Card]
@@ -112,7 +111,6 @@ def day_of(user: User, chosen: date | None) -> Day:
         week_before=f"/?day={chosen - timedelta(days=7)}",
         week_after=f"/?day={chosen + timedelta(days=7)}",
         first=first,
-        steps=steps_of(first.id) if first else [],
         after=next((card.href for card in (*rest, *left_over) if not card.closed), ""),
         left_over=left_over,
         rest=rest,
@@ -231,7 +229,8 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class VisitPage:
-    """All that the page of one visit says. ``row`` has the columns of ``visits.queries.SHEET``."""
+    """All that the page of one visit says. ``row`` has the columns of ``visits.queries.SHEET``; ``own``: the engineer who
+    looks makes this visit, and it is not over."""
 
     row: Row[Any]
     href: str
@@ -240,8 +239,7 @@ class VisitPage:
     time: str
     ahead: str
     late: str
-    steps_ahead: list[NextStep]
-    ways_out: list[WayOut]
+    own: bool
     possible: frozenset[str]
     maps: list[tuple[str, str, str]]
     phones: list[tuple[str, str]]
@@ -339,7 +337,6 @@ def visit_page(visit_id: UUID, user: User, problem: Problem | None = None) -> Vi
     locale = locale_name()
     row = _sheet(visit_id, user, locale)
     ahead, late = _distance(row, _is_today(row)) if row.window_start else ("", "")
-    own = row.lead_id == user.id and row.closed_at is None
     in_warranty = None if row.warranty_until is None else row.warranty_until >= _local_day(clock.now())
     return VisitPage(
         row=row,
@@ -349,8 +346,7 @@ def visit_page(visit_id: UUID, user: User, problem: Problem | None = None) -> Vi
         time=_window(row),
         ahead=ahead,
         late=late,
-        steps_ahead=steps_of(row.id) if own else [],
-        ways_out=ways_out() if own else [],
+        own=row.lead_id == user.id and row.closed_at is None,
         possible=possible(row.status, user.role),
         maps=_maps(row, user.map_app),
         phones=_phones(row),

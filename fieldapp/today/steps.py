@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from fieldapp.i18n import _, duration, lazy
 from fieldapp.visits.operations import SKEW_LIMIT
@@ -20,20 +19,17 @@ PAUSE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """The one big button in some states: a form that posts to ``href``, or a link when ``leads_to`` is None.
+    """The one big button in some states: a form that posts to ``noun``, or a link there when ``leads_to`` is None.
 
     ``shown_when``: the states in which it fits, space separated; ``done``: what happened then, in words.
     """
 
-    href: str
+    noun: str
     label: str
     icon: str
     shown_when: str
     leads_to: str | None = None
     done: str = ""
-
-    def fits(self, status: str) -> bool:
-        return status in self.shown_when.split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +63,18 @@ _WAYS_OUT = (
     ("refusal", lazy("Decline"), "undo", "declined"),  # L10n: 拒绝
 )
 WITHOUT_STEP = " ".join(sorted(set(STATES) - {row[3] for row in (*_POSTED, *_LINKED)}))
+WITH_WAY_OUT = " ".join(sorted({state for way in _WAYS_OUT for state in TRANSITIONS[way[3]].sources}))
 TO_FILL_IN = "arrived working paused"
 _LEADS_TO = {"declined": "declined"}  # the visit is nobody's then; to this engineer it is declined
 
 
-def steps_of(visit_id: UUID) -> list[NextStep]:
+def steps() -> list[NextStep]:
     """Every step of a visit on site, each with the states in which it is the next one: a phone shows them in turn."""
     posted = [
-        NextStep(f"/visits/{visit_id}/{noun}", str(label), icon, fits, _target(event), happened(event)[0])
+        NextStep(noun, str(label), icon, fits, _target(event), happened(event)[0])
         for noun, label, icon, fits, event in _POSTED
     ]
-    linked = [NextStep(f"/visits/{visit_id}/{noun}", str(label), icon, fits) for noun, label, icon, fits in _LINKED]
-    return [*posted, *linked]
+    return [*posted, *(NextStep(noun, str(label), icon, fits) for noun, label, icon, fits in _LINKED)]
 
 
 def ways_out() -> list[WayOut]:
@@ -87,11 +83,6 @@ def ways_out() -> list[WayOut]:
         WayOut(noun, str(label), icon, " ".join(TRANSITIONS[event].sources), _target(event), happened(event)[0])
         for noun, label, icon, event in _WAYS_OUT
     ]
-
-
-def with_way_out() -> str:
-    """The states in which there is one."""
-    return " ".join(sorted({state for way in _WAYS_OUT for state in TRANSITIONS[way[3]].sources}))
 
 
 def _target(event: str) -> str:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from datetime import date
+from types import SimpleNamespace
 from uuid import UUID
 
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 from jinja2.runtime import Macro
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from werkzeug.wrappers import Response as AnyResponse
 
 from fieldapp.errors import FieldAppError, Invalid, NotAllowedNow, answer, wants_json
+from fieldapp.extensions import uuid7
 from fieldapp.i18n import _, locale_name
 from fieldapp.security import EVERYONE, requires
 from fieldapp.today import operations
 from fieldapp.today.queries import Problem, VisitPage, day_of, visit_page
-from fieldapp.today.steps import TO_FILL_IN, WITHOUT_STEP, with_way_out
+from fieldapp.today.steps import TO_FILL_IN, WITH_WAY_OUT, WITHOUT_STEP, steps, ways_out
 from fieldapp.visits.views import blueprint as visits
 
 blueprint = Blueprint("today", __name__)
 _same: dict[tuple[object, ...], Markup] = {}
+# What macros write where a visit's number, its customer, a form's own number belong: characters that nobody types.
+PLACE = SimpleNamespace(visit="\ue001", about="\ue002", number="\ue003")
 NOT_TYPED = frozenset({"submission_id", "device", "device_at", "base_revision"})
 
 
@@ -32,7 +36,21 @@ def same(macro: Macro, *values: str) -> Markup:
     return _same[key]
 
 
+def of_visit(macro: Macro, visit_id: UUID, about: str, *values: str) -> Markup:
+    """What a macro says for these values, made once, with a visit filled in."""
+    return filled(same(macro, *values), visit_id, about)
+
+
+def filled(said: Markup, visit_id: UUID, about: str) -> Markup:
+    """The visit's number and customer in their places, and a number of its own for each form (see PLACE)."""
+    first, *rest = str(said).replace(PLACE.visit, str(visit_id)).split(PLACE.number)
+    numbered = first + "".join(f"{uuid7()}{part}" for part in rest)
+    return Markup(numbered.replace(PLACE.about, str(escape(about))))  # noqa: S704 - a macro's, and the rest is escaped
+
+
 blueprint.add_app_template_global(same)
+blueprint.add_app_template_global(of_visit)
+blueprint.add_app_template_global(filled)
 
 
 @blueprint.get("/")
@@ -41,7 +59,7 @@ def show() -> AnyResponse | str:
     """The engineer's day, or another with ``?day=2026-11-21``; the office works on its board."""
     if current_user.in_office:
         return redirect("/dispatch")
-    return render_template("today/index.html", day=day_of(current_user, _chosen_day()))
+    return render_template("today/index.html", day=day_of(current_user, _chosen_day()), steps=steps, place=PLACE)
 
 
 @blueprint.get("/visits/<uuid:visit_id>")
@@ -77,7 +95,10 @@ def _visit_page(page: VisitPage) -> str:
         page=page,
         to_fill_in=TO_FILL_IN,
         without_step=WITHOUT_STEP,
-        with_way_out=with_way_out(),
+        with_way_out=WITH_WAY_OUT,
+        steps=steps,
+        ways_out=ways_out,
+        place=PLACE,
     )
 
 
