@@ -102,6 +102,7 @@ def the_whole_visit(
 
     now = here.visit_now(visit)
     assert now["status"] == "completed"
+    assert {item["receipt"]["outcome"] for item in items(phone, user)} == {"applied"}
     (record,) = now["records"]
     assert record["content"].startswith(WORK)
     sent = fields_of(done)

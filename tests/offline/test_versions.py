@@ -1,4 +1,5 @@
-"""Forms of older versions: what browsers sent from the first version's pages is applied, what nobody understands is kept."""
+"""Forms of older versions are applied. They were taken from browsers (in v2 the customer has another name since);
+v1-unfinished.json was written by hand from the first version's pages. What nobody understands is kept."""
 
 from __future__ import annotations
 
@@ -43,26 +44,26 @@ def phone(logged_in: LogIn, engineer: User) -> FlaskClient:
 
 @dataclass(frozen=True)
 class Journey:
-    """One visit as a phone's browser sent it: (noun, content type, body) in order, byte for byte. ``began_at``: when the
-    first step was tapped; the bodies name times of that day."""
+    """One visit as a phone's browser sent it: (noun, content type, body, when it was tapped) in order. ``began_at``: when
+    the first step was tapped; the bodies name times of that day."""
 
     version: str | None
     began_at: datetime
-    sent: list[tuple[str, str, bytes]]
+    sent: list[tuple[str, str, bytes, datetime]]
 
     def items(self, visit: Visit) -> list[Item]:
-        """The same bytes for this visit, a minute apart, as a phone of that version would queue them."""
+        """The same bytes for this visit, as a phone of that version would queue them."""
         return [
             Item(
                 f"/visits/{visit.id}/{noun}",
                 body,
                 id=_number_in(body, kind),
                 sequence=n + 1,
-                at=self.began_at + timedelta(minutes=n),
+                at=at,
                 version=self.version,
                 type=kind,
             )
-            for n, (noun, kind, body) in enumerate(self.sent)
+            for n, (noun, kind, body, at) in enumerate(self.sent)
         ]
 
 
@@ -76,15 +77,17 @@ def _number_in(body: bytes, kind: str) -> UUID:
 
 def stored(name: str) -> Journey:
     given: dict[str, Any] = json.loads((STORED / name).read_text())
+    began_at = datetime.fromisoformat(given["began_at"])
     sent = []
-    for one in given["sent"]:
+    for n, one in enumerate(given["sent"]):
         body = one["body"].encode() if "body" in one else base64.b64decode(one["body_b64"])
-        sent.append((one["noun"], one["type"], body))
-    return Journey(given["form_version"], datetime.fromisoformat(given["began_at"]), sent)
+        at = datetime.fromisoformat(one["at"]) if "at" in one else began_at + timedelta(minutes=n)
+        sent.append((one["noun"], one["type"], body, at))
+    return Journey(given["form_version"], began_at, sent)
 
 
 def nouns(journey: Journey) -> list[str]:
-    return [noun for noun, _kind, _body in journey.sent]
+    return [noun for noun, *_rest in journey.sent]
 
 
 def sent_all(phone: FlaskClient, items: list[Item], hours: int = 5) -> list[dict[str, Any]]:
@@ -218,7 +221,7 @@ def test_x13_a_whole_day_on_a_visit_that_was_cancelled_is_stored_and_the_ticket_
     assert receipts[-1]["outcome"] in ("applied", "noted")
     db.session.rollback()
     assert visit.status == "completed"
-    assert visit.arrived_at == journey.began_at + timedelta(minutes=2)
+    assert visit.arrived_at == journey.sent[2][3]
     assert [case.kind for case in db.session.scalars(select(Case))] == ["despite_cancellation"]
     promised = db.session.scalars(select(Promise.kind).order_by(Promise.lane_seq)).all()
     assert promised[0] == "done_despite_cancellation"
