@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> int:
             print(f"{source.relative_to(ROOT)} is missing: run `make setup`.", file=sys.stderr)
             return 1
         if "types" in entry:
-            write(target.with_suffix(".d.ts"), f'export {entry.get("exports", "{ default }")} from "{entry["types"]}";\n')
+            write(
+                target.with_suffix(".d.ts"), f'export {entry.get("exports", "{ default }")} from "{entry["types"]}";\n'
+            )
         if accept:
             entry["sha256"] = sha256(source)
         elif target.is_file() and sha256(target) == entry["sha256"]:
