@@ -194,6 +194,52 @@ def test_what_is_no_picture_says_so_and_the_next_one_is_kept(phone: Page, visit:
     )
 
 
+def test_x18_a_full_phone_refuses_the_photo_and_keeps_the_text(
+    phone: Page, here: Installation, visit: str, tmp_path: Path
+) -> None:
+    session = phone.context.new_cdp_session(phone)
+    session.send("Storage.overrideQuotaForOrigin", {"origin": here.address, "quotaSize": 11_000_000})
+    open_record(phone, visit)
+    phone.locator("[name=content_text]").fill("检查电源")
+    is_saved(phone)
+    phone.locator("#photos-before-input-files").set_input_files([noise(tmp_path, number) for number in range(10)])
+
+    expect(phone.locator("#photos-before li[data-state=failed]").first).to_contain_text(
+        phone.locator("#photos-before form").get_attribute("data-full") or "", timeout=60_000
+    )
+    phone.locator("[name=cause]").fill("电容老化")
+    is_saved(phone)
+    phone.reload()
+    record_is_open(phone)
+    expect(phone.locator("[name=cause]")).to_have_value("电容老化")
+
+
+# ---- a database that dies ---------------------------------------------------------------------------
+
+
+def test_x20_a_handle_that_died_is_opened_again_and_the_value_is_saved(phone: Page, visit: str) -> None:
+    open_record(phone, visit)
+    break_database(phone, times=1)
+
+    phone.locator("[name=cause]").fill("电容老化")
+    is_saved(phone)
+
+    phone.reload()
+    record_is_open(phone)
+    expect(phone.locator("[name=cause]")).to_have_value("电容老化")
+
+
+def test_x20_a_database_that_stays_dead_is_said_aloud_and_nothing_is_called_saved(phone: Page, visit: str) -> None:
+    open_record(phone, visit)
+    break_database(phone, times=1_000)
+
+    phone.locator("[name=cause]").fill("电容老化")
+
+    expect(phone.locator("dialog[data-lost]")).to_be_visible()
+    expect(phone.locator("[data-draft-state]")).to_have_attribute("data-state", "failed")
+    expect(phone.locator("[name=cause]")).to_have_value("电容老化")
+
+
 # ---- the customer -----------------------------------------------------------------------------------
 
 
@@ -321,6 +367,26 @@ def draft_of(phone: Page, here: Installation, visit: str) -> dict[str, Any]:
     kept = {row["key"]: row["value"] for row in stores(phone, here.people["wanglei"])["drafts"]}
     draft: dict[str, Any] = kept[f"visit:{visit.removeprefix('/visits/')}"]
     return draft
+
+
+def noise(folder: Path, number: int) -> Path:
+    """A photo that stays large however it is packed."""
+    path = folder / f"noise-{number}.jpg"
+    Image.effect_noise((1600, 1200), 90).convert("RGB").save(path, quality=95)
+    return path
+
+
+def break_database(phone: Page, *, times: int) -> None:
+    """The next transactions find a dead handle, as on phones that were in the background."""
+    script = """(times) => {
+      const { transaction } = IDBDatabase.prototype;
+      let left = times;
+      IDBDatabase.prototype.transaction = function (...given) {
+        if (left-- > 0) throw new DOMException("dead", "InvalidStateError");
+        return transaction.apply(this, given);
+      };
+    }"""
+    phone.evaluate(script, times)
 
 
 @operation
