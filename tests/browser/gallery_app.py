@@ -59,6 +59,7 @@ def gallery() -> Flask:
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.install_null_translations(newstyle=True)  # type: ignore[attr-defined]  # the extension adds it
     app.jinja_env.globals["submission_id"] = lambda: "0193a1b2-0000-7000-8000-000000000001"
+    app.jinja_env.globals["open_exceptions"] = lambda: 0
     assets.init_app(app, ROOT / "static")
     office = app.extensions["office"] = Office()
 
