@@ -353,6 +353,7 @@ class RecordPage {
       const pictures = Array.from(this.form.ownerDocument.querySelectorAll("[data-thumbs] img"), (each) => {
         const picture = /** @type {HTMLImageElement} */ (each.cloneNode());
         const words = each.closest("li")?.querySelector("input")?.value || picture.alt;
+        if (words === picture.alt) picture.alt = ""; // said once
         return element("li", picture, element("span", words));
       });
       list.replaceChildren(...pictures);
