@@ -82,10 +82,14 @@ def test_a_step_is_answered_and_then_received_on_the_same_page(here: Installatio
     phone.goto(f"/visits/{visit}")
     phone.wait_for_selector(READY)
 
+    phone.evaluate(WATCH)
     step(phone).click()
 
     news = phone.locator(f'[data-news="{visit}"]')
     expect(news).to_have_attribute("data-state", "received")
+    said = phone.evaluate("document.body.dataset.said").split("|")
+    assert said[0] == phone.locator("body").get_attribute("data-kept")
+    assert said[1] == "scheduled", "the next step waits until that was seen"
     (item,) = items(phone, user)
     expect(news).to_contain_text(item["id"][-4:])
     expect(phone.locator("[data-badge] .badge").first).to_be_visible()
@@ -231,6 +235,13 @@ def test_when_the_phones_database_dies_once_nobody_notices_and_twice_everybody_d
 
 # ---- below ------------------------------------------------------------------------------------------
 
+WATCH = """() => {
+  const note = ([{target}]) => (document.body.dataset.said ??=
+    `${target.textContent.trim()}|${document.querySelector("[data-visit-id]").dataset.status}`);
+  const watched = document.querySelector(".actionbar");
+  new MutationObserver(([change]) => setTimeout(() => note([change]), 100)).observe(
+    watched, {attributes: true, attributeFilter: ["data-saved"], subtree: true});
+}"""
 DIES = """(times) => {
   const real = (globalThis.realTransaction ??= IDBDatabase.prototype.transaction);
   let left = times;

@@ -21,8 +21,13 @@ export async function start(user) {
   const store = await openStore(user);
   store.onLost(() => void import("./lost.js").then(({ showLost }) => showLost(document)));
   if (await guardCustomer(store, location)) return;
-  const show = () => void showStates(store, document);
-  document.addEventListener("submit", (event) => void caught(store, event, show));
+  let taps = 0; // while a button says what became of its tap, the page does not change under the thumb
+  const show = () => void (taps > 0 || showStates(store, document));
+  document.addEventListener("submit", async (event) => {
+    taps += 1;
+    await caught(store, event).finally(() => (taps -= 1));
+    show();
+  });
   document.documentElement.dataset.offline = "ready"; // from here on taps are kept on the phone
   hear(user, ({ type }) => ["queued", "received", "attention", "draft"].includes(type) && show());
   addEventListener("pageshow", show);
@@ -40,9 +45,8 @@ export async function start(user) {
 /**
  * @param {import("./store.js").Store} store
  * @param {SubmitEvent} event
- * @param {() => void} show
  */
-async function caught(store, event, show) {
+async function caught(store, event) {
   const form = event.target;
   if (!(form instanceof HTMLFormElement) || form.dataset.queue === undefined || event.defaultPrevented) return;
   event.preventDefault();
@@ -53,8 +57,7 @@ async function caught(store, event, show) {
   try {
     await enqueue(store, requestOf(form, event.submitter));
     await say(form, button);
-    if (form.dataset.then) return location.assign(form.dataset.then);
-    show();
+    if (form.dataset.then) location.assign(form.dataset.then);
   } catch (error) {
     if (!(error instanceof StoreLost)) throw error; // the dialog says it; what was typed is still here
   } finally {
