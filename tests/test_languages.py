@@ -167,7 +167,8 @@ def english_on(page: str) -> list[str]:
     for silent in tree.xpath("//script | //style | //svg | //*[@lang='en' or @translate='no']"):
         silent.drop_tree()
     texts = [*tree.xpath("//text()"), *(str(value) for name in READ_ALOUD for value in tree.xpath(f"//@{name}"))]
-    words = [word for text in texts for word in re.findall(r"[A-Za-z][A-Za-z0-9_.@:/-]*", text)]
+    said = [re.sub(r"\{\w+\}", "", text) for text in texts]  # places that the phone fills in
+    words = [word for text in said for word in re.findall(r"[A-Za-z][A-Za-z0-9_.@:/-]*", text)]
     return sorted({word for word in words if len(word) > 1 and not re.search(r"[\d@/]", word)} - SPOKEN_OF_ITSELF)
 
 

@@ -85,7 +85,7 @@ SENTENCES = {
     ),
     "photos_missing": ("The record of 王磊 is signed, but 1 photo is still on the phone.", "See which ones"),
     "contact_suggestion": ("王磊 noted another telephone number", "Take it or leave it"),
-    "conflict": ("王磊 and the office changed the same text of the record.", "Compare and choose"),
+    "conflict": ("王磊 and the office both changed 1 text of the record.", "Compare and choose"),
 }
 
 
@@ -419,7 +419,7 @@ DECIDED = {"choice-content_text": "phone", "choice-tools": "phone", "choice-serv
 def test_both_versions_stand_beside_what_was_there_before(desk: FlaskClient, conflict: Case) -> None:
     html = page(desk, f"/exceptions/{conflict.id}")
 
-    assert "the same 3 texts of the record" in html
+    assert "both changed 3 texts of the record" in html
     for words in ("检查", "更换电源", "更换主板", "螺丝刀", "万用表"):
         assert f'<p class="lines-kept">{words}</p>' in html
     assert "Service content" in html
@@ -753,7 +753,7 @@ def test_what_the_queue_brings_can_be_decided_on_the_page(
     now = wall(clock.now())
     complete(browser, working, started_at=now, ended_at=now, base=base)
     case = db.session.scalars(select(Case)).one()
-    assert "the same 2 texts of the record" in page(desk, f"/exceptions/{case.id}")
+    assert "both changed 2 texts of the record" in page(desk, f"/exceptions/{case.id}")
 
     given = {"choice-content_text": "own", "text-content_text": "两边合写", "choice-times": "office"}
     answer = settle(desk, case, **given)

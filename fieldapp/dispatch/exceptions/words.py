@@ -78,8 +78,8 @@ def decision(entry: Entry) -> str:
 def _conflict(entry: Entry) -> str:
     count = len(entry.case.facts.get("fields", ()))
     return ngettext(
-        "%(name)s and the office changed the same text of the record. The report says what the phone sent.",
-        "%(name)s and the office changed the same %(num)d texts of the record. The report says what the phone sent.",
+        "%(name)s and the office both changed %(num)d text of the record. The report says what the phone sent.",
+        "%(name)s and the office both changed %(num)d texts of the record. The report says what the phone sent.",
         max(count, 1),
         name=engineer(entry),
     )
@@ -106,8 +106,10 @@ def _second_record(entry: Entry) -> str:
     else:
         did = _("%(name)s did work on a visit that was closed already.", name=name)
     if entry.case.facts.get("second"):
-        return f"{did} {_('The record stands beside, as a visit of its own.')}"
-    return f"{did} {_('A record has not come so far.')}"
+        came = _("The record stands beside, as a visit of its own.")
+    else:
+        came = _("A record has not come so far.")
+    return f"{did} {came}"
 
 
 def _photos_missing(entry: Entry) -> str:
