@@ -240,6 +240,26 @@ def test_x20_a_database_that_stays_dead_is_said_aloud_and_nothing_is_called_save
     expect(phone.locator("[name=cause]")).to_have_value("电容老化")
 
 
+def test_x20_a_finish_that_could_not_be_stored_keeps_both_signatures(phone: Page, visit: str) -> None:
+    fill(phone, visit)
+    hand_over(phone)
+    sign_as_customer(phone)
+    take_back(phone, PIN)
+    draw(phone, "engineer_strokes")
+    drawn = phone.locator("#engineer_strokes").input_value()
+    is_saved(phone)
+    break_database(phone, times=1_000)
+    next_step(phone).click()
+
+    expect(phone.locator("section[data-screen=engineer] [data-problems]")).to_be_visible()
+    phone.locator("dialog[data-lost]").evaluate("(dialog) => dialog.close()")
+    expect(phone.locator("#engineer_strokes")).to_have_value(drawn)
+    phone.evaluate("void (IDBDatabase.prototype.transaction = IDBDatabase.prototype.whole)")
+    next_step(phone).click()
+
+    expect(phone.locator("[data-sent]")).to_be_visible()
+
+
 # ---- the customer -----------------------------------------------------------------------------------
 
 
@@ -380,6 +400,7 @@ def break_database(phone: Page, *, times: int) -> None:
     """The next transactions find a dead handle, as on phones that were in the background."""
     script = """(times) => {
       const { transaction } = IDBDatabase.prototype;
+      IDBDatabase.prototype.whole = transaction;
       let left = times;
       IDBDatabase.prototype.transaction = function (...given) {
         if (left-- > 0) throw new DOMException("dead", "InvalidStateError");

@@ -30,7 +30,7 @@ const PAUSE_MS = 300;
 const LONGEST_MS = 1_000;
 const RETRY_MS = 5_000;
 const GIVE_WAY_MS = 1_500;
-const COMING_BACK_MS = 400; // a page that is loaded again may still hold it for a moment
+const COMING_BACK_MS = 600; // a page that is loaded again may still hold it for a moment
 
 /** Saves what changes, one write at a time, and never says "saved" before it is on the disk. */
 export class Saver {
@@ -146,8 +146,8 @@ export class Pen {
   }
 
   /** @returns {Promise<boolean>} whether this page may write now */
-  take() {
-    return this.#within(COMING_BACK_MS);
+  async take() {
+    return (await this.#request({ ifAvailable: true })) || this.#within(COMING_BACK_MS);
   }
 
   /** Take it from the page that has it, which was asked to save and let go; by force when it does not answer. */

@@ -17,7 +17,7 @@ export function sentencesOf(root) {
  * Errors stand at their fields, and in a list above that takes the focus and leads to them.
  *
  * @param {HTMLElement} screen
- * @param {[field: string, sentence: string][]} errors none: all errors go
+ * @param {[field: string, sentence: string][]} errors none: all errors go; field "": about the whole
  * @param {string} title
  */
 export function complain(screen, errors, title) {
@@ -67,7 +67,7 @@ export function forgive(field) {
  * @param {string} sentence
  */
 function complainAt(screen, name, sentence) {
-  const place = screen.querySelector(`#${CSS.escape(name)}`);
+  const place = name ? screen.querySelector(`#${CSS.escape(name)}`) : null;
   if (!(place instanceof HTMLElement)) return;
   for (let fold = place.closest("details"); fold; fold = fold.parentElement?.closest("details") ?? null) fold.open = true;
   if (place instanceof HTMLInputElement && place.type === "hidden") return complainAtPad(place, sentence);
@@ -104,9 +104,9 @@ function complainAtPad(strokes, sentence) {
 function listOf(errors) {
   const list = document.createElement("ul");
   for (const [name, sentence] of errors) {
-    const link = element("a", sentence);
-    link.setAttribute("href", `#${name.endsWith("_strokes") ? `${name}-pad` : name}`);
-    list.append(element("li", link));
+    const words = element(name ? "a" : "span", sentence);
+    if (name) words.setAttribute("href", `#${name.endsWith("_strokes") ? `${name}-pad` : name}`);
+    list.append(element("li", words));
   }
   return list;
 }

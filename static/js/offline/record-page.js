@@ -136,7 +136,7 @@ class RecordPage {
     await this.firstScreen(draft);
     if (draft && mine && last.changed !== draft.changed) this.tellRecovered(draft);
     if (draft !== kept) this.touch();
-    if (!draft) this.say(this.lines[0]?.dataset.rest ?? "", "rest");
+    if (!draft && mine) this.say(this.lines[0]?.dataset.rest ?? "", "rest");
     this.root.dataset.ready = "";
   }
 
