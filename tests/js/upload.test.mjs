@@ -29,7 +29,7 @@ async function taken(store, size) {
   const { buffer: bytes } = crypto.getRandomValues(new Uint8Array(Math.min(size, RANGE)));
   const whole = new Uint8Array(size);
   for (let at = 0; at < size; at += RANGE) whole.set(new Uint8Array(bytes).subarray(0, Math.min(RANGE, size - at)), at);
-  const photo = { sha256: sha(whole), bytes: whole.buffer, size, type: "image/jpeg", offset: 0, arrived: false, error: null };
+  const photo = { sha256: sha(whole), bytes: whole.buffer, size, type: "image/jpeg" };
   await store.put("blobs", photo);
   return photo;
 }
@@ -50,7 +50,7 @@ test("photos follow their record, in ranges of 64 KiB", async () => {
   assert.deepEqual(office.requests.filter((line) => !line.includes("contact")), ["POST /visits/v1/completion", `HEAD ${url}`, `PUT ${url}`, `PUT ${url}`, `PUT ${url}`]);
   assert.equal(sha(office.photos.get(photo.sha256)), photo.sha256);
   assert.deepEqual(shares.map(([, share]) => Math.round(share * 100)), [0, 50, 100, 100]);
-  assert.equal((await store.get("blobs", photo.sha256)).arrived, true);
+  assert.equal((await store.get("uploads", photo.sha256)).arrived, true);
   assert.deepEqual((await store.get("uploads", photo.sha256)).server, "server-1");
   await sender.wake();
   assert.equal(told(office, "PUT").length, 3, "what has arrived is not sent again");
@@ -67,7 +67,7 @@ test("a photo of a draft goes early only when nothing else waits", async () => {
   await sender.wake(true);
 
   assert.deepEqual(told(office, "HEAD"), [`HEAD /photos/${photo.sha256}`]);
-  assert.equal((await store.get("blobs", photo.sha256)).arrived, true);
+  assert.equal((await store.get("uploads", photo.sha256)).arrived, true);
 });
 
 for (const cut of Array.from({ length: 8 }, (_, i) => i)) {
@@ -80,7 +80,7 @@ for (const cut of Array.from({ length: 8 }, (_, i) => i)) {
 
     for (let i = 0; i < 3; i += 1) await sender.wake(true);
 
-    assert.equal((await store.get("blobs", photo.sha256)).arrived, true);
+    assert.equal((await store.get("uploads", photo.sha256)).arrived, true);
     assert.equal(office.photos.size, 1);
     assert.equal(sha(office.photos.get(photo.sha256)), photo.sha256);
     assert.ok(told(office, "PUT").length <= 8, "after a cut in halves");
@@ -135,7 +135,7 @@ test("an office that is at another place says so, and is followed", async () => 
 
   await sender.wake();
 
-  assert.equal((await store.get("blobs", photo.sha256)).arrived, true);
+  assert.equal((await store.get("uploads", photo.sha256)).arrived, true);
 });
 
 test("an office that sends us back and forth ends somewhere", async () => {
@@ -147,7 +147,7 @@ test("an office that sends us back and forth ends somewhere", async () => {
   await sender.wake();
 
   assert.ok(told(office, "PUT").length < 10);
-  assert.equal((await store.get("blobs", photo.sha256)).arrived, false);
+  assert.equal(await store.get("uploads", photo.sha256), undefined);
   sender.stop();
 });
 
@@ -181,9 +181,9 @@ test("X16 a photo that is damaged here is marked, not sent for ever", async () =
   await sender.wake();
   await sender.wake(true);
 
-  assert.deepEqual((await store.get("blobs", photo.sha256)).error, { code: "damaged", sentence: "Not what was sent." });
+  assert.deepEqual((await store.get("uploads", photo.sha256)).error, { code: "damaged", sentence: "Not what was sent." });
   assert.equal(told(office, "HEAD").length, 2);
-  assert.equal((await store.get("blobs", other.sha256)).arrived, true);
+  assert.equal((await store.get("uploads", other.sha256)).arrived, true);
   assert.equal(await prune(store, { urgent: true }), true);
   assert.deepEqual(await store.keys("blobs"), [photo.sha256], "what has not arrived stays, damaged or not");
   assert.equal(await prune(store, { urgent: true }), false);
@@ -197,8 +197,8 @@ test("what is no picture for the office is kept, with its words", async () => {
 
   await sender.wake();
 
-  const kept = await store.get("blobs", photo.sha256);
-  assert.deepEqual([kept.error, kept.bytes.byteLength], [{ code: "invalid", sentence: "这不是照片。" }, 50]);
+  const [kept, fate] = [await store.get("blobs", photo.sha256), await store.get("uploads", photo.sha256)];
+  assert.deepEqual([fate.error, kept.bytes.byteLength], [{ code: "invalid", sentence: "这不是照片。" }, 50]);
 });
 
 test("a portal between is no office: nothing counts as arrived", async () => {
@@ -215,7 +215,7 @@ test("a portal between is no office: nothing counts as arrived", async () => {
   for (const answer of answers) {
     office.toPhoto = answer;
     await sender.wake(true);
-    assert.equal((await store.get("blobs", photo.sha256)).arrived, false);
+    assert.equal(await store.get("uploads", photo.sha256), undefined);
   }
   sender.stop();
 });
@@ -273,7 +273,7 @@ test("Retry-After of a busy office holds a photo, and a failed one is tried agai
   await sender.wake(true);
   assert.equal(told(office, "HEAD").length, 1);
   mock.timers.tick(30_000);
-  await until(async () => (await store.get("blobs", photo.sha256)).arrived);
+  await until(async () => (await store.get("uploads", photo.sha256))?.arrived);
 
   assert.equal(sha(office.photos.get(photo.sha256)), photo.sha256);
 });
@@ -302,7 +302,7 @@ test("X18 no room for a photo: those that the office has make some; without them
   const put = IDBObjectStore.prototype.put;
   let room = 0;
   IDBObjectStore.prototype.put = function (value, key) {
-    if (this.name === "blobs" && value.arrived === false && room <= 0) throw new DOMException("", "QuotaExceededError");
+    if (this.name === "blobs" && room <= 0) throw new DOMException("", "QuotaExceededError");
     return put.call(this, value, key);
   };
   try {
@@ -320,6 +320,36 @@ test("X18 no room for a photo: those that the office has make some; without them
   } finally {
     IDBObjectStore.prototype.put = put;
   }
+});
+
+test("X18 a full phone notes what has arrived, and goes on with the next photo", async () => {
+  const { store, office, sender } = await phone();
+  const photos = [await taken(store, 100), await taken(store, 90)];
+  await record(store, photos.map(({ sha256 }) => sha256));
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function (value, key) {
+    if (this.name === "blobs") throw new DOMException("", "QuotaExceededError");
+    return put.call(this, value, key);
+  };
+  try {
+    await sender.wake();
+  } finally {
+    IDBObjectStore.prototype.put = put;
+  }
+
+  assert.equal(office.photos.size, 2);
+  for (const { sha256 } of photos) assert.equal((await store.get("uploads", sha256))?.arrived, true);
+});
+
+test("a photo that was removed while it was on its way does not come back", async () => {
+  const { store, office, sender } = await phone();
+  const photo = await taken(store, 2 * RANGE);
+  office.toPhoto = (name, { method }) => void (method === "PUT" && store.delete("blobs", name));
+
+  await sender.wake();
+
+  assert.deepEqual(await store.keys("blobs"), []);
+  assert.equal((await store.get("uploads", photo.sha256)).arrived, true);
 });
 
 test("an arrived photo that another waiting record names is not pruned", async () => {

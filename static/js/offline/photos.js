@@ -245,5 +245,5 @@ export async function named({ bytes, width, height }, kind, taken) {
  * @param {ArrayBuffer} bytes
  */
 function blobOf({ sha256: hash, size }, bytes) {
-  return { sha256: hash, bytes, size, type: "image/jpeg", offset: 0, arrived: false, error: "" };
+  return { sha256: hash, bytes, size, type: "image/jpeg" };
 }

@@ -12,7 +12,7 @@ import { items } from "./outbox.js";
 const RANGE = 65_536;
 const SHORTEST_RANGE = 4_096;
 
-/** @typedef {{sha256: string, bytes: ArrayBuffer, size: number, type: string, offset: number, arrived: boolean, error: any}} Photo */
+/** @typedef {{sha256: string, bytes: ArrayBuffer, size: number, type: string}} Photo */
 /** @typedef {"done" | "again" | "interrupted" | "logged-out"} Outcome */
 
 export class Uploads {
@@ -127,12 +127,12 @@ export class Uploads {
    */
   async #arrived(photo, office) {
     this.#failed.delete(photo.sha256);
-    await this.store.transaction(["uploads", "blobs", "meta"], async (tx) => {
+    // The bytes are not written again: a full phone has no room for them twice, and a photo that was removed meanwhile stays removed.
+    await this.store.transaction(["uploads", "meta"], async (tx) => {
       const meta = tx.objectStore("meta");
       const server = office.server ?? (await meta.get("server"));
       const epoch = office.epoch ?? (await meta.get("epoch")) ?? 1;
       await tx.objectStore("uploads").put({ arrived: true, at: this.now(), server, epoch, error: null }, photo.sha256);
-      await tx.objectStore("blobs").put({ ...photo, offset: photo.size, arrived: true, error: null });
     });
     this.#progress(photo, photo.size);
     return "done";
@@ -148,10 +148,7 @@ export class Uploads {
     const whole = code === "digest_mismatch" && (await sha256(photo.bytes)) === photo.sha256;
     if (whole) return this.#again(photo.sha256, null, false);
     const error = { code: code === "digest_mismatch" ? "damaged" : code, sentence };
-    await this.store.transaction(["uploads", "blobs"], async (tx) => {
-      await tx.objectStore("uploads").put({ arrived: false, at: this.now(), error }, photo.sha256);
-      await tx.objectStore("blobs").put({ ...photo, error });
-    });
+    await this.store.put("uploads", { arrived: false, at: this.now(), error }, photo.sha256);
     tell(this.store.user, { type: "upload", sha256: photo.sha256, error });
     return "done";
   }
