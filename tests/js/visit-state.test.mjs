@@ -30,6 +30,12 @@ test("what the office made of it counts more than where it should have led", () 
   assert.equal(statusOf("working", [elsewhere], MADE), "completed", "a record that went to a new visit is done for this engineer");
 });
 
+test("a record that the office could only file does not show the visit as completed", () => {
+  const filed = received("completed", "2026-11-21T06:00:02Z", { visit: undefined, status: undefined, outcome: "quarantined" });
+  assert.equal(statusOf("arrived", [received("working", "2026-11-21T06:00:01Z"), filed], MADE), "working");
+  assert.equal(statusOf("working", [filed], MADE), "working");
+});
+
 test("a cancelled visit shows as cancelled, and one that needs attention as the office has it", () => {
   assert.equal(statusOf("canceled", [step("arrived")], MADE), "canceled");
   assert.equal(statusOf("scheduled", [step("accepted", { state: "attention" })], MADE), "scheduled");

@@ -12,7 +12,8 @@ const CANCELED = "canceled";
 
 /**
  * The state of a visit for its engineer: where the newest own step leads that waits, or that the office received after this page was
- * made (then its own word); else the page's. A cancellation by the office stays visible; what was done all the same is sent.
+ * made (then its own word); else the page's. A cancellation by the office stays visible; what was done all the same is sent. What the
+ * office could only file has led nowhere yet.
  *
  * @param {string} status  as the page says
  * @param {Listed[]} steps  of this visit, in their order
@@ -21,7 +22,7 @@ const CANCELED = "canceled";
  */
 export function statusOf(status, steps, renderedAt) {
   if (status === CANCELED) return status;
-  const newest = steps.filter((step) => step.leads_to && isNews(step, renderedAt)).at(-1);
+  const newest = steps.filter((step) => step.leads_to && step.receipt?.outcome !== "quarantined" && isNews(step, renderedAt)).at(-1);
   if (!newest) return status;
   return newest.state === "received" && newest.receipt?.visit === newest.visit ? String(newest.receipt.status || newest.leads_to) : newest.leads_to;
 }
