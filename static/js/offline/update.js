@@ -22,14 +22,15 @@ export function offerUpdates(registration, store) {
 }
 
 /**
- * Open drafts hold a Web Lock each; what lies in the database unfinished does not keep anybody from a new version.
+ * Open drafts hold a Web Lock each; what lies in the database unfinished does not keep anybody from a new version, nor does what needs
+ * attention: it waits for a person, and maybe for this very version.
  *
  * @param {import("./store.js").Store} store
  */
 export async function isIdle(store) {
-  const waiting = await store.keys("sending");
+  const queued = await store.all("sending");
   const { held = [] } = (await globalThis.navigator?.locks?.query()) ?? {};
-  return waiting.length === 0 && !held.some(({ name }) => name?.startsWith("fieldapp-draft-"));
+  return !queued.some(({ state }) => state === "waiting") && !held.some(({ name }) => name?.startsWith("fieldapp-draft-"));
 }
 
 /**
