@@ -25,6 +25,7 @@ SAME_JOURNEY = timedelta(hours=24)
 SEATED = "seated"  # the first event of a visit that was made for work beside the plan
 TOLD_FACTS = ("accepted_at", "departed_at", "arrived_at", "started_at")
 ANSWERS = ("accepted", "declined")  # words about a plan, no work
+ANEW = ("replanned", "taken_back")  # the plan that its engineer had seen is gone
 ON_SITE = ("arrived", "started", "paused", "resumed", "cannot_complete", "no_show")
 
 
@@ -280,7 +281,7 @@ def _facts_told(visit: Visit, by: User, until: datetime | None = None) -> dict[s
     facts: dict[str, datetime] = {}
     events = db.session.scalars(select(VisitEvent).where(VisitEvent.visit_id == visit.id).order_by(VisitEvent.seq))
     for event in events:
-        if until is not None and event.type == "replanned":
+        if until is not None and event.type in ANEW:
             facts = {name: at for name, at in facts.items() if name == "departed_at" and until - at < SAME_JOURNEY}
         row = transitions.TRANSITIONS.get(event.type)
         if event.actor_id != by.id or row is None or row.fact not in TOLD_FACTS:
@@ -422,7 +423,7 @@ def _planned_anew_since(visit: Visit, told: Told) -> bool:
     if told.device_at is None:
         return False
     at = told.device_at - timedelta(seconds=told.skew_s or 0)
-    moved = (VisitEvent.visit_id == visit.id) & (VisitEvent.type == "replanned") & (VisitEvent.server_at > at)
+    moved = (VisitEvent.visit_id == visit.id) & VisitEvent.type.in_(ANEW) & (VisitEvent.server_at > at)
     return db.session.scalar(select(VisitEvent.id).where(moved).limit(1)) is not None
 
 

@@ -165,6 +165,31 @@ def test_an_acceptance_of_the_old_plan_is_no_acceptance_of_the_new_one(
     assert (new["outcome"], new["status"]) == ("applied", "accepted")
 
 
+def test_an_acceptance_from_before_the_visit_was_taken_back_is_none_of_the_plan_that_came_then(
+    visit: Visit, engineer: User, dispatcher: User, phone: FlaskClient
+) -> None:
+    tapped = clock.now() - minutes(20)
+    operations.take_back(visit, "The part is missing.", by=dispatcher)
+    replan(visit, engineer, dispatcher)
+
+    (old,) = sends(phone, visit, "acceptance", at=tapped)
+
+    assert (old["outcome"], old["status"]) == ("noted", "scheduled")
+    assert now_of(visit).accepted_at is None
+
+
+def test_a_departure_of_another_day_is_no_part_of_a_visit_that_was_taken_back_meanwhile(
+    visit: Visit, engineer: User, dispatcher: User, phone: FlaskClient
+) -> None:
+    sends(phone, visit, "acceptance", "departure", at=clock.now() - timedelta(days=2))
+    operations.take_back(now_of(visit), "The customer asked for another day.", by=dispatcher)
+    replan(now_of(visit), engineer, dispatcher)
+
+    sends(phone, visit, "arrival")
+
+    assert now_of(visit).departed_at is None
+
+
 def test_plain_forms_leap_nowhere(visit: Visit, phone: FlaskClient) -> None:
     assert phone.post(f"/visits/{visit.id}/arrival", headers={"Accept": "application/json"}).status_code == 409
 
