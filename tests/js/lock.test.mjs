@@ -60,6 +60,17 @@ test("what is not known here is asked of the office", async () => {
   assert.deepEqual(asked, ["a long password"]);
 });
 
+test("the office is asked for this phone's person, whoever is logged in by now", async (t) => {
+  const asked = [];
+  t.mock.method(globalThis, "fetch", async (url, { headers }) => {
+    asked.push([url, headers["X-User"]]);
+    return new Response('{"taken_back": true}', { headers: { "Content-Type": "application/json" } });
+  });
+
+  assert.deepEqual(await tryToOpen(store, "a long password"), { state: "right" });
+  assert.deepEqual(asked, [["/taking-back", store.user]]);
+});
+
 test("after five wrong tries each further one waits longer, also after a reload", async () => {
   let at = 1_000_000;
   const now = () => at;

@@ -63,7 +63,7 @@ export async function checkFor(code) {
  * @param {{now?: () => number, ask?: (secret: string) => Promise<boolean>}} [edges]
  * @returns {Promise<Verdict>}
  */
-export async function tryToOpen(store, secret, { now = () => Date.now(), ask = askTheOffice } = {}) {
+export async function tryToOpen(store, secret, { now = () => Date.now(), ask = (given) => askTheOffice(store.user, given) } = {}) {
   if (!secret.trim()) return { state: "empty" };
   const wait = await countTry(store, now());
   if (wait > 0) return { state: "wait", seconds: wait };
@@ -145,14 +145,15 @@ function bytesOf(text) {
 }
 
 /**
+ * @param {string} user whose phone it is: the secret of somebody who has logged in meanwhile does not open it
  * @param {string} secret
  * @returns {Promise<boolean>} false as well when nobody answers: only our own "taken back" counts
  */
-async function askTheOffice(secret) {
+async function askTheOffice(user, secret) {
   try {
     const response = await fetch("/taking-back", {
       method: "POST",
-      headers: { Accept: "application/json" },
+      headers: { Accept: "application/json", "X-User": user },
       body: new URLSearchParams({ pin: secret }),
       redirect: "manual",
       signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
