@@ -519,6 +519,22 @@ test("X10 a tab that waits long for one answer keeps its turn: it says that it l
   assert.deepEqual(await states(store), ["received"]);
 });
 
+test("a browser that gives no turn is asked again later, not all the time", async () => {
+  let asked = 0;
+  const request = () => {
+    if ((asked += 1) > 5) sender.stop();
+    return Promise.reject(new Error("no locks today"));
+  };
+  const { store, office, sender } = await phone({ locks: { request } });
+  await step(store);
+
+  await sender.wake();
+
+  assert.equal(asked, 1);
+  assert.deepEqual([office.received, await states(store)], [[], ["waiting"]]);
+  sender.stop();
+});
+
 test("without Web Locks a lease keeps it to one tab, and runs out when its holder dies", async () => {
   const { store, office, page } = await phone({ locks: null });
   await step(store);

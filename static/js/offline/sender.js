@@ -166,6 +166,7 @@ export class Sender {
       }));
     } catch (error) {
       console.warn("sending stopped", error); // the database died: it is opened again at the next try
+      this.#wanted = false; // which has its time: at once it would fail again, and again
     }
     if (received > 0) await contact(this.store, this.edges).catch(() => "silent");
     await this.#plan(elsewhere).catch(() => undefined);
