@@ -101,6 +101,16 @@ def test_x2_a_page_that_was_left_in_the_middle_of_a_word_loses_nothing(phone: Pa
     expect(phone.locator("[data-recovered]")).to_be_hidden()
 
 
+def test_a_copy_at_the_office_is_sent_in_its_own_persons_name_only(phone: Page, here: Installation) -> None:
+    visit = f"/visits/{here.visit(hours=next(HOURS), steps=3)}"
+    open_record(phone, visit)
+
+    with phone.expect_request(re.compile("/record/draft$")) as copied:
+        phone.locator("[name=cause]").fill("电容老化")
+
+    assert copied.value.headers["x-user"] == str(here.people["wanglei"])
+
+
 def test_a_signature_and_photos_are_back_after_the_page_was_killed(phone: Page, visit: str, tmp_path: Path) -> None:
     fill(phone, visit)
     phone.locator("#photos-before-input-files").set_input_files(photo(tmp_path, "before.jpg", "teal"))

@@ -610,7 +610,8 @@ class RecordPage {
     const changed = this.changed;
     this.noCopyBefore = Date.now() + NO_COPY_MS;
     const revision = this.copied?.revision ?? this.base.revision;
-    const headers = { Accept: "application/json", "X-Device": await this.store.get("meta", "device"), ...(revision ? { "X-Base-Revision": String(revision) } : {}) };
+    const device = await this.store.get("meta", "device");
+    const headers = { Accept: "application/json", "X-User": this.store.user, "X-Device": device, ...(revision ? { "X-Base-Revision": String(revision) } : {}) };
     const body = new URLSearchParams([...this.recordFields(), ["submission_id", uuid7()]]);
     try {
       const response = await fetch(this.form.dataset.copyUrl ?? "", { method: "POST", headers, body, redirect: "manual" });
