@@ -93,10 +93,10 @@ class Case(Keyed, Base):
 
 
 class ServerIdentity(Base):
-    """One row: which installation this is, and how often it was restored from a backup."""
+    """One row: which installation this is, and a number that grows with each restore from a backup."""
 
     __tablename__ = "server_identity"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     server: Mapped[UUID]
-    epoch: Mapped[int] = mapped_column(default=1)
+    epoch: Mapped[int] = mapped_column(BigInteger, default=1)

@@ -347,7 +347,7 @@ def _if_there(name: str, key: UUID | None) -> UUID | None:
 
 
 class Identity(NamedTuple):
-    """Which installation answers, and how often it was restored from a backup."""
+    """Which installation answers, and since which restore from a backup."""
 
     server: UUID
     epoch: int
@@ -360,8 +360,11 @@ def identity() -> Identity:
 
 @operation
 def bump_epoch() -> int:
-    """After a restore: the new epoch tells every phone to send again what it had sent since the last backup."""
+    """After a restore: the new epoch tells every phone to send again what it had sent since the last backup.
+
+    It is taken from the clock (milliseconds), so that the same backup restored twice gets two.
+    """
     row = db.session.scalars(select(ServerIdentity).with_for_update()).one()
-    row.epoch += 1
+    row.epoch = max(row.epoch + 1, int(clock.now().timestamp() * 1000))
     audit.record("server.restored", "server", row.server, by=None, epoch=row.epoch)
     return row.epoch

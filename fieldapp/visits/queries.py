@@ -18,6 +18,7 @@ from fieldapp.customers.models import Asset, Contact, Customer, Site
 from fieldapp.errors import NotFound
 from fieldapp.extensions import db
 from fieldapp.i18n import _
+from fieldapp.offline.operations import NoLongerYours
 from fieldapp.tickets.models import Ticket
 from fieldapp.visits.models import Visit, VisitEvent, given_to, visible_to
 
@@ -49,8 +50,13 @@ def own_visit_or_404(visit_id: UUID, user: User) -> Visit:
 
 
 def own_or_former_visit_or_404(visit_id: UUID, user: User) -> Visit:
-    """The visit, when it is or ever was this engineer's, however long ago (raises NotFound): for a phone's queue."""
+    """The visit, when it is or ever was this engineer's, however long ago (raises NotFound): for a phone's queue.
+
+    A visit that nobody knows is told apart (NoLongerYours): the backup that was restored may be older than its plan.
+    """
     visit = db.session.scalar(select(Visit).where(Visit.id == visit_id, given_to(user)))
+    if visit is None and db.session.get(Visit, visit_id) is None:
+        raise NoLongerYours(_("The office does not know this visit. What you did is kept, and the office sees it."))
     if visit is None:
         raise NotFound(_("This visit does not exist, or it is not yours to see."))
     return visit

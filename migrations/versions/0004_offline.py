@@ -18,7 +18,7 @@ def upgrade() -> None:
         "server_identity",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("server", sa.Uuid(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_server_identity")),
     )
     op.create_table(

@@ -119,7 +119,9 @@ def test_one_case_for_one_cause_at_once(app: Flask) -> None:
     assert rows(Case) == 1
 
 
-def test_the_epoch_grows_by_one_for_each_restore(app: Flask) -> None:
-    assert sorted(at_once(app, *[bump_epoch] * 4)) == [2, 3, 4, 5]  # type: ignore[type-var]
-    assert identity().epoch == 5
+def test_the_epoch_grows_with_each_restore(app: Flask) -> None:
+    epochs = set(at_once(app, *[bump_epoch] * 4))
+
+    assert len(epochs) == 4
+    assert identity().epoch == max(epochs)  # type: ignore[type-var]
     assert uuid7() > identity().server

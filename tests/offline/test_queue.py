@@ -312,9 +312,10 @@ def test_after_a_restore_every_receipt_says_the_new_epoch_also_an_old_one(
     told = app.test_cli_runner().invoke(args=["restored"])
     after = receipt_of(item.sent(phone))
 
-    assert "epoch 2" in told.output
-    assert after == {**before, "epoch": 2, "replayed": True}
-    assert identity().epoch == 2
+    epoch = identity().epoch
+    assert f"epoch {epoch}" in told.output
+    assert epoch > before["epoch"]
+    assert after == {**before, "epoch": epoch, "replayed": True}
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "server.restored")).one()
     assert entry.subject_id == before["server"]
 
