@@ -1,6 +1,8 @@
+import "fake-indexeddb/auto";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fitted, named } from "../../static/js/offline/photos.js";
+import { fitted, forget, named } from "../../static/js/offline/photos.js";
+import { Store } from "../../static/js/offline/store.js";
 
 test("a photo fits into 1600 pixels, upright or not, and is never enlarged", () => {
   assert.deepEqual(fitted(4000, 3000), [1600, 1200]);
@@ -17,4 +19,19 @@ test("a photo is named by its bytes", async () => {
   assert.equal(photo.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   assert.deepEqual([photo.size, photo.kind, photo.caption, photo.width, photo.height], [3, "before", "", 4, 3]);
   assert.equal(Date.parse(photo.taken_at), Date.UTC(2026, 10, 22, 6, 9));
+});
+
+test("a photo that is taken out of a draft stays while another visit needs its bytes", async () => {
+  const store = await Store.open("photos-of-two-visits");
+  const names = (sha256, more = {}) => ({ photos: [{ sha256 }], ...more });
+  for (const sha256 of ["own", "waits", "received", "shared", "sent"]) await store.put("blobs", { sha256 });
+  await store.put("sending", { head: { photos: ["waits"] } }, "1");
+  await store.put("receipts", { head: { photos: ["received"] } }, "2");
+  await store.put("drafts", { photos: ["own", "waits", "received", "shared", "sent"].map((sha256) => ({ sha256 })) }, "visit:1");
+  await store.put("drafts", names("shared"), "visit:2");
+  await store.put("drafts", names("sent", { sent: "3" }), "visit:3");
+
+  for (const sha of await store.keys("blobs")) await store.transaction(["blobs", "sending", "receipts", "drafts"], (tx) => forget(tx, sha));
+
+  assert.deepEqual(await store.keys("blobs"), ["received", "shared", "waits"]);
 });

@@ -99,11 +99,7 @@ export class PhotoPlace {
 
   /** @param {NamedPhoto} photo */
   async remove(photo) {
-    const forget = async (/** @type {import("./store.js").Transaction} */ tx) => {
-      const isSent = (await tx.objectStore("sending").getAll()).some(({ head }) => head.photos.includes(photo.sha256));
-      if (!isSent) await tx.objectStore("blobs").delete(photo.sha256);
-    };
-    await this.page.write(["blobs", "sending"], forget, (known) => known.filter(({ sha256: each }) => each !== photo.sha256));
+    await this.page.write(["blobs", "sending", "receipts"], (tx) => forget(tx, photo.sha256), (known) => known.filter(({ sha256: each }) => each !== photo.sha256));
   }
 
   thumb() {
@@ -238,6 +234,20 @@ export function fitted(width, height) {
 export async function named({ bytes, width, height }, kind, taken) {
   const hash = await sha256(bytes);
   return { sha256: hash, size: bytes.byteLength, kind, caption: "", taken_at: localTime(new Date(taken)), width, height };
+}
+
+/**
+ * The bytes leave with the last draft that names them. What was sent needs them until the office has them (prune.js): two visits may
+ * share a picture.
+ *
+ * @param {import("./store.js").Transaction} tx with blobs, sending, receipts and drafts, before the draft without the photo is written
+ * @param {string} sha
+ */
+export async function forget(tx, sha) {
+  const [sending, receipts, drafts] = await Promise.all(["sending", "receipts", "drafts"].map((name) => tx.objectStore(name).getAll()));
+  const isSent = [...sending, ...receipts].some(({ head }) => head.photos.includes(sha));
+  const naming = drafts.filter(({ sent, photos }) => !sent && photos.some((/** @type {NamedPhoto} */ each) => each.sha256 === sha));
+  if (!isSent && naming.length < 2) await tx.objectStore("blobs").delete(sha);
 }
 
 /**
