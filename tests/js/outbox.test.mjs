@@ -41,6 +41,14 @@ test("numbers go up by one, however many are queued at once", async () => {
   assert.deepEqual((await items(store)).map(({ sequence }) => sequence), Array.from({ length: 20 }, (_, i) => i + 1));
 });
 
+test("NUL, which the office refuses for ever, is not sent", async () => {
+  const store = await fresh();
+
+  const item = await enqueue(store, departure({ fields: [["a", "b\0c"]] }));
+
+  assert.equal(text(item.body), `a=bc&submission_id=${item.id}`);
+});
+
 test("the id of the page's form is replaced: a page that is kept offline would use it twice", async () => {
   const store = await fresh();
 

@@ -18,6 +18,7 @@ test("what has no single spelling is not signed", () => {
 
 test("half a character becomes the sign for an unreadable one, as it would on its way", () => {
   assert.equal(canonical("a\uD83D"), '"a\uFFFD"');
+  assert.equal(canonical("a\0b"), '"ab"');
   assert.equal(canonical("😀"), '"😀"');
 });
 

@@ -201,7 +201,8 @@ async function freeze(store, request) {
  * @returns {ArrayBuffer}
  */
 function bodyOf(fields, id) {
-  const body = new URLSearchParams(fields.filter(([name]) => name !== "submission_id"));
+  const told = fields.filter(([name]) => name !== "submission_id");
+  const body = new URLSearchParams(told.map(([name, value]) => [name, value.replaceAll("\0", "")])); // no database keeps NUL: the office refuses it
   body.append("submission_id", id);
   return new TextEncoder().encode(body.toString()).buffer;
 }

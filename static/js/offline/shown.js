@@ -23,12 +23,12 @@ export function canonical(value) {
 }
 
 /**
- * Half a character cannot be sent, so it is not shown either.
+ * Half a character cannot be sent, nor can NUL, so neither is shown.
  *
  * @param {string} text
  */
 export function wellFormed(text) {
-  return text.replace(/\p{Surrogate}/gu, "\uFFFD");
+  return text.replaceAll("\0", "").replace(/\p{Surrogate}/gu, "\uFFFD");
 }
 
 /**
