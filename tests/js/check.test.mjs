@@ -69,6 +69,12 @@ test("numbers, days and lengths are those of the server", () => {
   assert.deepEqual(wrong(Object.fromEntries(Array.from({ length: 31 }, (_each, n) => [`parts-${n}-name`, "x"]))), { parts: "too_many_rows" });
 });
 
+test("a row that lacks only its first field is asked for it, not left out", () => {
+  assert.deepEqual(wrong({ "parts-1-name": " ", "parts-1-serial": "SN-7" }), { "parts-1-name": "part_name" });
+  assert.deepEqual(wrong({ "parts-1-quantity": "1" }), {});
+  assert.deepEqual(wrong({ outcome: "remaining", "open_items-0-text": "x", "open_items-1-cause": "没有备件" }), { "open_items-1-text": "open_items" });
+});
+
 test("a customer draws and writes the name, or gives a reason", () => {
   /** @param {object} fields @param {string} method */
   const customer = (fields, method) => Object.fromEntries(wrongInSignature(Object.entries(fields), "customer", method));

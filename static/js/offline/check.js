@@ -10,6 +10,8 @@ const FUTURE_SLACK_MS = 10 * 60_000;
 const EVENT_SLACK_MS = 60_000;
 const MOST_ROWS = 30;
 const MOST_QUANTITY = 9_999;
+/** Without it a row counts for nothing; a quantity alone says nothing. */
+const LEADING = { parts: ["name", "part_name"], open_items: ["text", "open_items"] };
 
 /**
  * @typedef {import("./draft.js").Fields} Fields
@@ -49,6 +51,13 @@ function checkRows(fields, wrong) {
     const number = Number(value);
     if (!/^\s*[+-]?\d+\s*$/.test(value)) wrong.set(name, "not_whole");
     else if (number < 1 || number > MOST_QUANTITY) wrong.set(name, "quantity");
+  }
+  for (const [name, value] of fields) {
+    const [, list, number, column] = /^(parts|open_items)-(\d+)-(\w+)$/.exec(name) ?? [];
+    if (!list || column === "quantity" || !value.trim()) continue;
+    const [leading, code] = LEADING[/** @type {keyof typeof LEADING} */ (list)];
+    const place = `${list}-${number}-${leading}`;
+    if (!first(fields, place).trim()) wrong.set(place, code);
   }
   for (const list of /** @type {const} */ (["parts", "open_items"])) if (rowsOf(fields, list).length > MOST_ROWS) wrong.set(list, "too_many_rows");
   for (const [name, value] of fields) if (name.endsWith("-promised_by") && isFarAway(value)) wrong.set(name, "far_away");
