@@ -11,6 +11,7 @@ from flask import Blueprint, Flask, Response, current_app, g, jsonify, make_resp
 
 from fieldapp import clock
 from fieldapp.assets import lean
+from fieldapp.extensions import settings
 from fieldapp.i18n import HTML_LANG, _, locale_name
 from fieldapp.security import public
 
@@ -86,7 +87,8 @@ def _mark(response: Response) -> Response:
 
 
 def _page_context() -> dict[str, Any]:
-    return {"build": _build(), "rendered_at": clock.now().isoformat(timespec="milliseconds")}
+    rendered_at = clock.now().isoformat(timespec="milliseconds")
+    return {"build": _build(), "rendered_at": rendered_at, "office_zone": settings.timezone}
 
 
 def _build() -> str:

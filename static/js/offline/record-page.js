@@ -16,6 +16,7 @@ import { PhotoPlace } from "./photos.js";
 import { complain, element, forgive, rowCount, rowsAtLeast, sentencesOf } from "./places.js";
 import { first, FORM_VERSION, sealed, shownOf } from "./shown.js";
 import { openStore, QuotaFull } from "./store.js";
+import { when } from "./words.js";
 
 /**
  * @typedef {import("./draft.js").Draft} Draft
@@ -636,7 +637,7 @@ class RecordPage {
     if (state === "saving") return this.say(words.saving ?? "", state);
     if (state === "failed") return this.say((error instanceof QuotaFull ? words.full : words.failed) ?? "", state);
     const isCopied = this.copied?.changed === this.changed;
-    this.say([`${words.saved} ${this.clock(this.savedAt)}`, ...(isCopied ? [words.copied ?? ""] : [])].join(" · "), state);
+    this.say([`${words.saved} ${when(this.savedAt)}`, ...(isCopied ? [words.copied ?? ""] : [])].join(" · "), state);
   }
 
   /**
@@ -657,7 +658,7 @@ class RecordPage {
     const box = /** @type {HTMLElement | null} */ (this.root.querySelector("[data-recovered]"));
     const words = box?.querySelector("[data-words]");
     if (!box || !words) return;
-    words.textContent = this.sentence("recovered", { visit: draft.label, time: this.clock(draft.saved_at) });
+    words.textContent = this.sentence("recovered", { visit: draft.label, time: when(draft.saved_at) });
     box.hidden = false;
   }
 
@@ -787,8 +788,8 @@ class RecordPage {
     const { receipt } = item ?? {};
     const state = item?.state ?? "received"; // receipts are thrown away after 30 days, waiting items never
     const texts = {
-      saved_at: this.clock(item?.device_at ?? this.savedAt),
-      received_at: receipt ? this.clock(receipt.received_at) : "",
+      saved_at: when(item?.device_at ?? this.savedAt),
+      received_at: receipt ? when(receipt.received_at) : "",
       receipt: this.finished.slice(-4),
     };
     fill(this.root, { texts, flags: { sent: state }, lists: {} });
@@ -864,18 +865,6 @@ class RecordPage {
     const parts = new Intl.DateTimeFormat("en", { ...options, timeZone: this.said.zone }).formatToParts(moment.getTime() + offset);
     const of = (/** @type {string} */ type) => parts.find((part) => part.type === type)?.value ?? "";
     return `${of("year")}-${of("month")}-${of("day")}T${of("hour")}:${of("minute")}`;
-  }
-
-  /**
-   * @param {string} moment
-   * @returns {string} 14:09; with the day when it was not today
-   */
-  clock(moment) {
-    const date = new Date(moment);
-    const isToday = date.toDateString() === new Date().toDateString();
-    const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-    const options = /** @type {Intl.DateTimeFormatOptions} */ (isToday ? time : { month: "short", day: "numeric", ...time });
-    return Number.isNaN(date.getTime()) ? "" : date.toLocaleString(this.language, options);
   }
 
   /** @returns {import("./photos.js").Page} */

@@ -10,17 +10,21 @@ export function say(sentence, values = {}) {
 }
 
 /**
+ * By the clock of the office, as the server's pages say it: a phone may be set to another zone.
+ *
  * @param {string | number} moment
  * @param {Date} [now]
+ * @param {string} [timeZone]
  * @returns {string} 14:09, and the day before it where it is not today
  */
-export function when(moment, now = new Date()) {
+export function when(moment, now = new Date(), timeZone = globalThis.document?.body?.dataset.zone) {
   const at = new Date(moment);
   if (Number.isNaN(at.getTime())) return "";
-  const time = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-  if (at.toDateString() === now.toDateString()) return time;
+  const time = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone });
+  const day = (/** @type {Date} */ each) => each.toLocaleDateString("en-GB", { timeZone });
+  if (day(at) === day(now)) return time;
   const language = globalThis.document?.documentElement.lang || "zh-CN";
-  return `${at.toLocaleDateString(language, { month: "short", day: "numeric" })} ${time}`;
+  return `${at.toLocaleDateString(language, { month: "short", day: "numeric", timeZone })} ${time}`;
 }
 
 /**
