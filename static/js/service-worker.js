@@ -65,7 +65,7 @@ async function page(request, url) {
   const kept = user ? await fromPack(user, url) : undefined;
   const fresh = fetch(request).catch(() => undefined);
   const first = await (kept ? Promise.race([fresh, pause(WAIT_MS)]) : fresh);
-  if (first && (!kept || isOurs(first))) return await forItsOwner(first);
+  if (first && (!kept || (isOurs(first) && !(await holdsDraft(user, url, first))))) return await forItsOwner(first);
   return kept ?? (await noConnection(user));
 }
 
@@ -77,6 +77,20 @@ async function page(request, url) {
  */
 function isOurs(response) {
   return response.type === "opaqueredirect" || (response.status < 500 && response.headers.has("X-Fieldapp-Build"));
+}
+
+/**
+ * The office refuses the form of a visit that it gave to somebody else, but what was begun here is still finished and sent from it.
+ *
+ * @param {string | null} user
+ * @param {URL} url
+ * @param {Response} response
+ */
+async function holdsDraft(user, { pathname }, { status }) {
+  const visit = /^\/visits\/([^/]+)\/record$/.exec(pathname)?.[1];
+  if (!user || !visit || (status !== 404 && status !== 409)) return false;
+  const draft = await keptIn(user, "drafts", `visit:${visit}`);
+  return Boolean(draft) && !draft.sent;
 }
 
 /**
@@ -148,27 +162,39 @@ function pause(ms) {
 }
 
 /**
- * The page to which offline/lock.js has locked this browser, or empty. A database that is not there yet is not made here.
+ * The page to which offline/lock.js has locked this browser, or empty.
  *
  * @param {string} user
  * @returns {Promise<string>}
  */
-function lockOf(user) {
+async function lockOf(user) {
+  return (await keptIn(user, "meta", "lock"))?.path ?? "";
+}
+
+/**
+ * What the database of this person has there (offline/store.js); undefined without one: it is not made here.
+ *
+ * @param {string} user
+ * @param {string} store
+ * @param {string} key
+ * @returns {Promise<any>}
+ */
+function keptIn(user, store, key) {
   return new Promise((done) => {
     const opening = indexedDB.open(`fieldapp-${user}`);
     opening.onupgradeneeded = () => opening.transaction?.abort();
-    opening.onerror = (event) => (event.preventDefault(), done(""));
+    opening.onerror = (event) => (event.preventDefault(), done(undefined));
     opening.onsuccess = () => {
       const db = opening.result;
       db.onversionchange = () => db.close();
       try {
-        const asked = db.transaction("meta").objectStore("meta").get("lock");
-        asked.onsuccess = () => done(asked.result?.path ?? "");
-        asked.onerror = () => done("");
+        const asked = db.transaction(store).objectStore(store).get(key);
+        asked.onsuccess = () => done(asked.result);
+        asked.onerror = () => done(undefined);
         asked.transaction?.addEventListener("complete", () => db.close());
       } catch {
         db.close();
-        done("");
+        done(undefined);
       }
     };
   });

@@ -141,6 +141,18 @@ test("a visit is ready when all its pages are", () => {
   assert.deepEqual(readyOf(pages, new Set(["/visits/1", "/visits/1/record", "/visits/2"])), ["1"]);
 });
 
+test("the page of a record that was begun here stays, though the visit is somebody else's by now", async () => {
+  for (const visit of ["1", "2", "3"]) office.has(`/visits/${visit}/record`, "d1", { visit });
+  await refresh();
+  await store.put("drafts", { visit: "1" }, "visit:1");
+  await store.put("drafts", { visit: "2", sent: "0193" }, "visit:2");
+  office.pages.clear();
+
+  await refresh();
+
+  assert.deepEqual(await kept(), ["/visits/1/record"]);
+});
+
 test("another person's pages leave, their database stays", async () => {
   await caches.open("pack-another");
   await caches.open(`pack-${store.user}`);

@@ -87,6 +87,20 @@ test("a refusal of the office is shown: the pack may be out of date", async () =
   assert.equal((await phone.opens("/visits/1")).status, 404);
 });
 
+test("a record that was begun here is finished on its page, though the office refuses the visit by now", async () => {
+  const { openStore } = await import("../../static/js/offline/store.js");
+  const store = await openStore(USER);
+  await store.put("drafts", { visit: "1" }, "visit:1");
+  await store.put("drafts", { visit: "2", sent: "0193" }, "visit:2");
+  const opens = async (path, status) => text((await withPack({ [path]: page("kept") }, { answer: async () => page("fresh", {}, status) })).opens(path));
+
+  for (const status of [404, 409]) assert.equal(await opens("/visits/1/record", status), "kept");
+  assert.equal(await opens("/visits/1/record", 200), "fresh");
+  assert.equal(await opens("/visits/1", 404), "fresh");
+  assert.equal(await opens("/visits/2/record", 404), "fresh", "what was sent needs no page");
+  assert.equal(await opens("/visits/3/record", 404), "fresh", "nothing was begun");
+});
+
 test("a page that is nowhere is the page for no connection: the person's own, else nobody's", async () => {
   const own = await withPack({ "/offline": page("own words") });
   assert.equal(await text(own.opens("/customers")), "own words");

@@ -1,6 +1,7 @@
 /**
  * The pack: the pages that an engineer needs without signal, laid into a cache of their own name. The office lists them with a digest
- * each; what changed is fetched, stored, read back and compared; what is no longer listed leaves. Only then is a visit "ready offline".
+ * each; what changed is fetched, stored, read back and compared; what is no longer listed leaves, but for the page of a record that was
+ * begun here. Only then is a visit "ready offline".
  */
 import { hear } from "./channel.js";
 
@@ -55,7 +56,7 @@ async function lay(store, { fetch = globalThis.fetch, thrifty = isThrifty() }) {
   const list = await listed(store.user, fetch);
   if (!list) return null;
   const cache = await caches.open(`pack-${store.user}`);
-  await leave(cache, list.pages);
+  await leave(cache, list.pages, await begun(store));
   const queue = list.pages.filter(({ first }) => first || !thrifty);
   /** @type {Set<string>} */
   const kept = new Set();
@@ -108,11 +109,23 @@ async function keep(cache, { url, digest, day }, user, fetch) {
 }
 
 /**
+ * Records begun here are finished on their page, whatever the office made of the visit meanwhile.
+ *
+ * @param {import("./store.js").Store} store
+ * @returns {Promise<string[]>}
+ */
+async function begun(store) {
+  const drafts = /** @type {import("./draft.js").Draft[]} */ (await store.all("drafts"));
+  return drafts.filter(({ sent }) => !sent).map(({ visit }) => `/visits/${visit}/record`);
+}
+
+/**
  * @param {Cache} cache
  * @param {Wanted[]} pages
+ * @param {string[]} others that stay as they are
  */
-async function leave(cache, pages) {
-  const wanted = new Set(pages.map(({ url }) => url));
+async function leave(cache, pages, others) {
+  const wanted = new Set([...pages.map(({ url }) => url), ...others]);
   for (const request of await cache.keys()) {
     const { pathname, search } = new URL(request.url);
     if (!wanted.has(pathname + search)) await cache.delete(request, { ignoreVary: true });
