@@ -143,6 +143,11 @@ class Installation:
     def cancel(self, visit: str, reason: str) -> None:
         self.ask(lambda: visits.cancel(db.session.get_one(Visit, UUID(visit)), reason, by=self.user("zhaomin")))
 
+    def beside(self, visit: str) -> list[str]:
+        """The visits that were made for work beside the plan of this one."""
+        found = select(Visit.id).where(Visit.parent_id == UUID(visit))
+        return [str(key) for key in self.ask(lambda: list(db.session.scalars(found)))]
+
     def user(self, username: str) -> User:
         return db.session.scalars(select(User).where(User.username == username)).one()
 

@@ -121,6 +121,42 @@ def the_whole_visit(
     check_invariant(here, (phone, user))
 
 
+def test_x14_a_record_that_was_begun_is_finished_although_the_visit_was_given_away(
+    here: Installation, phone: Page
+) -> None:
+    """The visit is no longer this engineer's to see; what was begun on the phone is found in the outbox, and is sent."""
+    user, visit = here.people["wanglei"], here.visit(steps=2)
+    ready_offline(phone, visit)
+    here.kill()
+    phone.goto(f"/visits/{visit}")
+    for state in ("arrived", "working"):
+        next_step(phone).click()
+        expect(phone.locator(f'[data-visit-id="{visit}"]').first).to_have_attribute("data-status", state)
+    next_step(phone).click()
+    fill(phone)
+    phone.locator("#backup [form=no-data]").click()
+    expect(phone.locator("#backup [data-backup-phone]")).to_be_visible()
+    here.replan(visit, "liting", hours=5)
+    here.start()
+    phone.goto("/")
+    all_received(phone, user)
+    phone.reload()
+    expect(phone.locator(f'[data-visit-id="{visit}"]')).to_have_count(0)
+    expect(phone.locator("html")).to_have_attribute("data-offline", "ready")
+
+    phone.goto("/outbox")
+    phone.locator('[data-part="begun"] a').click()
+    record_is_open(phone)
+    expect(phone.locator("[name=content_text]")).to_have_value(WORK)
+    sign_and_finish(phone)
+    all_received(phone, user)
+
+    assert here.visit_now(visit)["status"] == "scheduled"
+    (second,) = here.beside(visit)
+    assert here.visit_now(second)["records"][0]["content"] == WORK
+    check_invariant(here, (phone, user))
+
+
 def test_two_signatures_and_finish_within_50_ms(here: Installation, phone: Page) -> None:
     """Offline, a hundred times: the pen is lifted and “finish” is tapped at once; none of the two hundred is lost."""
     user, visit = here.people["wanglei"], here.visit(steps=4)

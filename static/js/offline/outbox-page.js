@@ -14,6 +14,8 @@ import { say, short, when } from "./words.js";
  * @typedef {{arrived: number, error: {code: string, sentence: string} | null}} Photos
  */
 
+const ENDED = new Set(["cannot_complete", "no_show", "declined"]); // ends without a record
+
 /** @param {HTMLElement} root */
 export async function start(root) {
   const user = document.body.dataset.user;
@@ -90,16 +92,40 @@ export class OutboxPage {
     for (const item of listed) photos.set(item.id, await fateOf(this.store, item.photos));
     const under = (/** @type {Listed} */ item) => item.state === "received" && photos.get(item.id).arrived === item.photos.length;
     const open = listed.filter((item) => !under(item));
+    const begun = await this.#begun(listed);
     const today = listed.filter((item) => under(item) && isToday(item.receipt?.at ?? "")).reverse();
     this.#list("waiting", open, photos);
     this.#list("received", today, photos);
-    this.#toggle("[data-empty]", open.length === 0 && today.length === 0);
+    this.#toggle("[data-empty]", open.length === 0 && today.length === 0 && begun === 0);
     this.#toggle("[data-login]", this.#paused && open.length > 0);
     this.#toggle("[data-rescue]", needed(open) || [...photos.values()].some(({ error }) => error));
     this.#toggle("[data-send]", open.length > 0 && !this.#paused, document);
     this.#toggle("[data-to-login]", open.length > 0 && this.#paused, document);
     this.#toggle("[data-home]", open.length === 0, document);
     this.root.dataset.ready = "";
+  }
+
+  /**
+   * Records that were begun and neither finished nor made needless: their visit may be nobody's business of this person any more.
+   *
+   * @param {Listed[]} listed
+   * @returns {Promise<number>}
+   */
+  async #begun(listed) {
+    const over = new Set(listed.filter(({ leads_to }) => ENDED.has(leads_to)).map(({ visit }) => visit));
+    const drafts = /** @type {import("./draft.js").Draft[]} */ (await this.store.all("drafts"));
+    const unfinished = drafts.filter(({ sent, visit }) => !sent && !over.has(visit));
+    const template = this.root.querySelector("template[data-begun]");
+    const rows = unfinished.map(({ visit, label, saved_at }) => {
+      const row = /** @type {HTMLElement} */ (/** @type {HTMLTemplateElement} */ (template).content.cloneNode(true));
+      /** @type {HTMLAnchorElement | null} */ (row.querySelector("a"))?.setAttribute("href", `/visits/${visit}/record`);
+      write(row, "[data-label]", label || (this.words.unnamed ?? ""));
+      write(row, "[data-when]", when(saved_at));
+      return row;
+    });
+    this.root.querySelector('[data-list="begun"]')?.replaceChildren(...rows);
+    this.#toggle('[data-part="begun"]', rows.length > 0);
+    return rows.length;
   }
 
   /**
