@@ -108,7 +108,7 @@ def test_an_item_is_followed_from_the_phone_to_the_office(here: Installation, ph
 
 def test_what_is_refused_says_why_and_leaves_as_a_package(here: Installation, phone: Page, tmp_path: Path) -> None:
     user = here.people["wanglei"]
-    identity = queue(phone, "0193a1b2-c3d4-7000-8000-000000000001", "departure", "Set off")
+    identity = queue(phone, here.visit("liting"), "departure", "Set off")  # never this engineer's
 
     expect(card(phone, "Set off")).to_contain_text("Needs attention")
     expect(card(phone, "Set off")).to_contain_text("not yours to see")
