@@ -258,13 +258,14 @@ def test_x20_a_finish_that_could_not_be_stored_keeps_both_signatures(phone: Page
     draw(phone, "engineer_strokes")
     drawn = phone.locator("#engineer_strokes").input_value()
     is_saved(phone)
-    break_database(phone, times=1_000)
-    next_step(phone).click()
+    break_database(phone, times=1_000_000)
+    next_step(phone).evaluate("(button) => button.click()")  # the dialog that says it may lie above already
 
     expect(phone.locator("section[data-screen=engineer] [data-problems]")).to_be_visible()
-    phone.locator("dialog[data-lost]").evaluate("(dialog) => dialog.close()")
+    expect(phone.locator("dialog[data-lost][open]")).to_be_visible()
     expect(phone.locator("#engineer_strokes")).to_have_value(drawn)
     phone.evaluate("void (IDBDatabase.prototype.transaction = IDBDatabase.prototype.whole)")
+    phone.locator("dialog[data-lost]").evaluate("(dialog) => dialog.close()")
     next_step(phone).click()
 
     expect(phone.locator("[data-sent]")).to_be_visible()
