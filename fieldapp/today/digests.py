@@ -90,7 +90,13 @@ _record_rows = select(
     ServiceRecord.signed_at,
 )
 _photo_rows = select(
-    ServiceRecord.visit_id, Photo.id, Photo.caption, Photo.thumb_sha256, Photo.arrived_at, Photo.removed_at
+    ServiceRecord.visit_id,
+    Photo.id,
+    Photo.kind,
+    Photo.caption,
+    Photo.thumb_sha256,
+    Photo.arrived_at,
+    Photo.removed_at,
 ).join(Photo, Photo.record_id == ServiceRecord.id)
 _signature_rows = select(ServiceRecord.visit_id, Signature.id, Signature.voided_at).join(
     Signature, Signature.record_id == ServiceRecord.id
