@@ -8,6 +8,7 @@ import { hear } from "./channel.js";
 const AT_ONCE = 4;
 const EVERY_MS = 900_000;
 const AT_MOST_EVERY_MS = 30_000;
+const RETRY_MS = 10_000;
 const PATIENCE_MS = 30_000;
 const KEPT_HEADERS = ["Content-Type", "Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options", "Permissions-Policy", "X-Fieldapp-Build", "X-Fieldapp-Page"];
 
@@ -20,12 +21,15 @@ const KEPT_HEADERS = ["Content-Type", "Content-Security-Policy", "Referrer-Polic
 /** @param {import("./store.js").Store} store */
 export function startPack(store) {
   if (!("caches" in globalThis)) return;
-  let last = 0;
+  let [last, wait] = [0, RETRY_MS];
   const refresh = async (/** @type {boolean} */ soon) => {
     if (document.hidden || (!soon && Date.now() - last < AT_MOST_EVERY_MS)) return;
     last = Date.now();
-    await refreshPack(store).catch((error) => console.warn("the pack stays as it was", error));
+    const laid = await refreshPack(store).catch((error) => console.warn("the pack stays as it was", error));
     await showReady(store, document);
+    if (laid?.whole) return void (wait = RETRY_MS);
+    setTimeout(() => void refresh(true), wait); // something did not answer, or was busy
+    wait = Math.min(wait * 2, EVERY_MS);
   };
   void showReady(store, document).then(() => refresh(false));
   hear(store.user, ({ type }) => type === "resumed" && void refresh(true));
@@ -69,7 +73,7 @@ async function lay(store, { fetch = globalThis.fetch, thrifty = isThrifty() }) {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  const laid = { at: new Date().toISOString(), build: list.build, whole: !silent.signal.aborted, ready: readyOf(list.pages, kept) };
+  const laid = { at: new Date().toISOString(), build: list.build, whole: queue.length === 0 && kept.size === list.pages.filter(({ first }) => first || !thrifty).length, ready: readyOf(list.pages, kept) };
   await store.put("meta", laid, "pack");
   return laid;
 }
