@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.request import urlopen
 from uuid import UUID
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -91,6 +92,8 @@ class Installation:
         self.process = child.started(child.serve, self.folder, listener, "")
         self.proxy.server_port = listener.getsockname()[1]
         listener.close()
+        with urlopen(f"http://127.0.0.1:{self.proxy.server_port}/healthz", timeout=60):
+            pass  # it answers: a phone would not wait for a server that is still starting
 
     def kill(self) -> None:
         """SIGKILL: nothing is finished, nothing is said, connections are refused from now on."""
