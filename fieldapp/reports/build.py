@@ -39,45 +39,56 @@ def document_of(
     said = record.frozen_content
     visit = said["visit"]
     pictures = [_photo(photo, record) for photo in said["photos"]]
+    wrong_clock = abs(skew_s) > SKEW_WORTH_SAYING_S
     return paper.ReportDocument(
-        company=said["company"],
-        number=record.printed_number,
-        revision=record.revision,
         locale=locale,
-        timezone=said["timezone"],
         issued_at=issued_at,
         customer=_customer(said["customer"]),
         times=_times(said),
-        service_kind=said["service_type"],
-        service_content=said["content"],
         signatures=_signatures(record),
-        outcome=OUTCOMES[said["outcome"]],
-        outcome_text="; ".join(item["text"] for item in said["open_items"]),
-        backup_reminded=said["backup"]["state"] in ("signed", "refused"),
-        rating_skill=said["skill_rating"],
-        rating_attitude=said["attitude_rating"],
-        remarks=_remarks(said),
-        contact_phone=said["contact_phone"],
         ticket_number=visit["ticket"],
         engineers=(visit["engineer"],) if visit["engineer"] else (),
         site=paper.Site(**visit["site"]) if visit["site"] else paper.Site(),
         asset=_asset(visit["asset"]),
-        cause=said["cause"],
-        solution=said["solution"],
-        prevention=said["prevention"],
-        tools=said["tools"],
         parts=tuple(_part(part) for part in said["parts"]),
         open_items=tuple(_open_item(item, visit["engineer"]) for item in said["open_items"]),
         photos=tuple(picture for picture in pictures if picture),
         photos_pending=None in pictures,
         correction=_correction(record, locale),
-        clock_skew_minutes=int(skew_s / 60) if abs(skew_s) > SKEW_WORTH_SAYING_S else 0,
-        received_at=received_at if abs(skew_s) > SKEW_WORTH_SAYING_S else None,
-        record_json=(record.content or "{}").encode(),
-        content_hash=record.content_hash or "",
-        short_code=record.short_code,
-        verify_url=f"{settings.base_url}/verify/{record.content_hash}",
+        clock_skew_minutes=int(skew_s / 60) if wrong_clock else 0,
+        received_at=received_at if wrong_clock else None,
+        **_fields(said),
+        **_proof(record),
     )
+
+
+def _fields(said: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the form that are printed as they were signed."""
+    return {
+        "company": said["company"],
+        "timezone": said["timezone"],
+        "service_kind": said["service_type"],
+        "service_content": said["content"],
+        "outcome": OUTCOMES[said["outcome"]],
+        "outcome_text": "; ".join(item["text"] for item in said["open_items"]),
+        "backup_reminded": said["backup"]["state"] in ("signed", "refused"),
+        "rating_skill": said["skill_rating"],
+        "rating_attitude": said["attitude_rating"],
+        "remarks": _remarks(said),
+        **{name: said[name] for name in ("contact_phone", "cause", "solution", "prevention", "tools")},
+    }
+
+
+def _proof(record: ServiceRecord) -> dict[str, Any]:
+    """Which content this is, and how anybody can check it."""
+    return {
+        "number": record.printed_number,
+        "revision": record.revision,
+        "record_json": (record.content or "{}").encode(),
+        "content_hash": record.content_hash or "",
+        "short_code": record.short_code,
+        "verify_url": f"{settings.base_url}/verify/{record.content_hash}",
+    }
 
 
 def received_of(record: ServiceRecord) -> datetime | None:
