@@ -14,6 +14,7 @@ const PACK = "pack-";
 const ASSETS = "assets-";
 const OFFLINE = "/offline";
 const SAME = { ignoreVary: true };
+let newcomer = false; // somebody logs in: until the office says who, nobody's pack is quicker than its answer
 
 const worker = /** @type {any} */ (self);
 
@@ -25,8 +26,9 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   const url = new URL(request.url);
   if (url.origin !== worker.location.origin) return;
   if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/logout") event.waitUntil(forgetPages(""));
+  if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/login") newcomer = true;
   if (request.method !== "GET") return;
-  if (request.mode === "navigate") event.respondWith(page(request, url));
+  if (request.mode === "navigate") event.respondWith(page(event, request, url));
   else if (url.pathname.startsWith("/assets/")) event.respondWith(asset(request));
 });
 
@@ -55,16 +57,18 @@ async function asset(request) {
 }
 
 /**
+ * @param {any} event
  * @param {Request} request
  * @param {URL} url
  */
-async function page(request, url) {
+async function page(event, request, url) {
   const user = await owner();
   const elsewhere = user ? detour(url.pathname, await lockOf(user)) : null;
   if (elsewhere) return Response.redirect(new URL(elsewhere, url).href, 302);
   const kept = user ? await fromPack(user, url) : undefined;
   const fresh = fetch(request).catch(() => undefined);
-  const first = await (kept ? Promise.race([fresh, pause(WAIT_MS)]) : fresh);
+  const first = await (kept && !newcomer ? Promise.race([fresh, pause(WAIT_MS)]) : fresh);
+  if (!first && user) event.waitUntil(fresh.then((late) => late && showItsOwner(user, late)));
   if (first && (!kept || (isOurs(first) && !(await holdsDraft(user, url, first))))) return await forItsOwner(first);
   return kept ?? (await noConnection(user));
 }
@@ -100,8 +104,25 @@ async function holdsDraft(user, { pathname }, { status }) {
  */
 async function forItsOwner(response) {
   const user = response.headers.get("X-Fieldapp-Page");
-  if (user) await forgetPages(user);
+  if (user) {
+    newcomer = false;
+    await forgetPages(user);
+  }
   return response;
+}
+
+/**
+ * An answer that came after the pack's page was shown, and says that this browser is somebody else's: that page goes.
+ *
+ * @param {string} user  whose page is shown
+ * @param {Response} late
+ */
+async function showItsOwner(user, late) {
+  const other = late.headers.get("X-Fieldapp-Page");
+  if (!other || other === user) return;
+  await forItsOwner(late);
+  const windows = await worker.clients.matchAll({ type: "window" });
+  await Promise.all(windows.map((/** @type {any} */ each) => each.navigate(each.url).catch(() => undefined)));
 }
 
 /** @param {string} user  whose pages stay */

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Page, expect
 
 from fieldapp.config import ROOT
+from tests.browser.installation import Installation, installation, phone_of
 
 START_WITHIN_S, STOP_WITHIN_S = 90, 40
 expect.set_options(timeout=20_000)  # two browsers and their servers share two cores
@@ -74,6 +75,21 @@ def demo_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 subprocess.run([*FLASK, *command], cwd=ROOT, env=_environment(folder), check=True, capture_output=True)
             done.touch()
     return folder
+
+
+@pytest.fixture
+def here(migrated: Path, tmp_path: Path) -> Iterator[Installation]:
+    """An installation of the test's own, whose server can be killed."""
+    with installation(migrated, tmp_path / "installation") as made:
+        yield made
+
+
+@pytest.fixture
+def phone(browser: Browser, here: Installation) -> Iterator[Page]:
+    """The phone of the engineer wanglei at that installation."""
+    context = phone_of(browser, here)
+    yield context.new_page()
+    context.close()
 
 
 # ---- below ------------------------------------------------------------------------------------------

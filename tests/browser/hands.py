@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from PIL import Image
@@ -15,7 +16,9 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from fieldapp import clock
 from fieldapp.config import ROOT
-from tests.browser.conftest import Served
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Served
 
 PHONE, TURNED, DESK = {"width": 360, "height": 640}, {"width": 640, "height": 360}, {"width": 1280, "height": 800}
 AXE = ROOT / "node_modules/axe-core/axe.min.js"

@@ -261,7 +261,7 @@ def refuse(phone: Page, field: str, reason: str) -> None:
 
 def report_of(phone: Page) -> str:
     """The text of the PDF behind the link on the visit's page, as soon as the worker has made it."""
-    link = phone.locator("main a[href^='/reports/'][href$='.pdf']").first
+    link = phone.locator("main [data-record] a[href^='/reports/'][href$='.pdf']").first
 
     def made() -> bool:
         phone.reload()

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import BrowserContext, BrowserType, Error, Page, Playwright, expect
 
 from tests.browser.hands import open_record
-from tests.browser.installation import Installation, installation, let_in
+from tests.browser.installation import Installation, let_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.crash]
 POINTS, WITHIN_MS = 50, 3_000
@@ -26,12 +26,6 @@ WITNESS = """() => {
   const look = () => line.dataset.state === "saved" && console.log("saved:" + field.value);
   new MutationObserver(look).observe(line, {attributes: true, childList: true});
 }"""
-
-
-@pytest.fixture
-def here(migrated: Path, tmp_path: Path) -> Iterator[Installation]:
-    with installation(migrated, tmp_path) as made:
-        yield made
 
 
 class Phone:

@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.hands import eventually
 from tests.browser.installation import (
     Installation,
     all_received,
     check_invariant,
-    installation,
     items,
     let_in,
-    phone_of,
     ready_offline,
 )
 
 pytestmark = pytest.mark.browser
 READY = "html[data-offline=ready]"
-
-
-@pytest.fixture
-def here(migrated: Path, tmp_path: Path) -> Iterator[Installation]:
-    with installation(migrated, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def context(browser: Browser, here: Installation) -> Iterator[BrowserContext]:
-    context = phone_of(browser, here)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def phone(context: BrowserContext) -> Page:
-    return context.new_page()
 
 
 def test_pages_and_steps_work_with_the_server_killed(here: Installation, phone: Page) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from fieldapp import clock
@@ -35,28 +35,13 @@ from tests.browser.installation import (
     Installation,
     all_received,
     check_invariant,
-    installation,
     items,
-    phone_of,
     ready_offline,
 )
 
 pytestmark = pytest.mark.browser
 WORK = "更换电源模块并测试,设备运行正常。"
 ROUNDS = 100
-
-
-@pytest.fixture
-def here(migrated: Path, tmp_path: Path) -> Iterator[Installation]:
-    with installation(migrated, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def phone(browser: Browser, here: Installation) -> Iterator[Page]:
-    context = phone_of(browser, here)
-    yield context.new_page()
-    context.close()
 
 
 def test_a_visit_in_airplane_mode(here: Installation, phone: Page, tmp_path: Path) -> None:

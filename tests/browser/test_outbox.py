@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.hands import AXE, eventually
-from tests.browser.installation import Installation, check_invariant, installation, items, phone_of, stores, waiting
+from tests.browser.installation import Installation, check_invariant, items, phone_of, stores, waiting
 
 pytestmark = pytest.mark.browser
 CALL = """async ([module, name, ...values]) => {
@@ -28,12 +28,6 @@ CALL = """async ([module, name, ...values]) => {
     return error.constructor.name;
   }
 }"""
-
-
-@pytest.fixture
-def here(migrated: Path, tmp_path: Path) -> Iterator[Installation]:
-    with installation(migrated, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

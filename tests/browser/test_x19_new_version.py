@@ -13,29 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from fieldapp.config import ROOT
 from tests.browser.hands import eventually
-from tests.browser.installation import Installation, all_received, installation, phone_of, ready_offline, stores
+from tests.browser.installation import Installation, all_received, ready_offline, stores
 from tests.conftest import SECRET
 from tests.faults import child
 
 pytestmark = pytest.mark.browser
 CHANGED = "static/js/copy.js"
-
-
-@pytest.fixture
-def here(migrated: Path, tmp_path: Path) -> Iterator[Installation]:
-    with installation(migrated, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def phone(browser: Browser, here: Installation) -> Iterator[Page]:
-    context = phone_of(browser, here)
-    yield context.new_page()
-    context.close()
 
 
 def test_x19_a_new_version_waits_for_the_draft_and_loses_nothing(

@@ -19,10 +19,12 @@ class Phone {
     this.asked = [];
     this.handlers = {};
     this.skipped = 0;
+    this.windows = [];
+    this.waited = [];
     const phone = this;
     const self = {
       location: { origin: ORIGIN },
-      clients: { claim: async () => {} },
+      clients: { claim: async () => {}, matchAll: async () => this.windows },
       skipWaiting: () => (this.skipped += 1),
       addEventListener: (name, handler) => (this.handlers[name] = handler),
     };
@@ -37,7 +39,8 @@ class Phone {
 
   async opens(path, { mode = "navigate", method = "GET" } = {}) {
     let answer;
-    this.handlers.fetch({ request: { url: ORIGIN + path, mode, method }, respondWith: (given) => (answer = given) });
+    const waitUntil = (given) => this.waited.push(given);
+    this.handlers.fetch({ request: { url: ORIGIN + path, mode, method }, respondWith: (given) => (answer = given), waitUntil });
     return answer;
   }
 
@@ -218,3 +221,56 @@ function lock(path) {
     };
   });
 }
+
+// ---- somebody else's phone by now
+
+const OTHER = "0193a1b2-0000-7000-8000-0000000000b2";
+
+test("a slow answer for somebody else takes away the page that the pack showed", async () => {
+  let answered;
+  const slow = new Promise((done) => (answered = done));
+  const phone = await withPack({ "/": page("hers", { "X-Fieldapp-Page": USER }) }, { answer: () => slow });
+  const visited = [];
+  phone.windows = [{ url: `${ORIGIN}/`, navigate: async (url) => visited.push(url) }];
+
+  assert.equal(await text(phone.opens("/")), "hers");
+  answered(page("his", { "X-Fieldapp-Page": OTHER }));
+  await Promise.all(phone.waited);
+
+  assert.deepEqual(visited, [`${ORIGIN}/`]);
+  assert.deepEqual(await phone.caches.keys(), []);
+});
+
+test("a slow answer for the same person leaves the page as it is", async () => {
+  let answered;
+  const slow = new Promise((done) => (answered = done));
+  const phone = await withPack({ "/": page("kept", { "X-Fieldapp-Page": USER }) }, { answer: () => slow });
+  phone.windows = [{ url: `${ORIGIN}/`, navigate: () => assert.fail("nothing is to be shown anew") }];
+
+  assert.equal(await text(phone.opens("/")), "kept");
+  answered(page("fresh", { "X-Fieldapp-Page": USER }));
+  await Promise.all(phone.waited);
+
+  assert.deepEqual(await phone.caches.keys(), [`pack-${USER}`]);
+});
+
+test("after a log-in nobody's pack is quicker than the office's word about who it is", async () => {
+  let answered;
+  const slow = new Promise((done) => (answered = done));
+  const phone = await withPack({ "/": page("hers", { "X-Fieldapp-Page": USER }) }, { answer: () => slow });
+
+  await phone.opens("/login", { method: "POST" });
+  const shown = phone.opens("/");
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate); // longer than the pack is kept waiting for
+  answered(page("his", { "X-Fieldapp-Page": OTHER }));
+
+  assert.equal(await text(shown), "his");
+});
+
+test("a log-in that reaches nobody leaves the pack where it is", async () => {
+  const phone = await withPack({ "/": page("kept", { "X-Fieldapp-Page": USER }) });
+
+  await phone.opens("/login", { method: "POST" });
+
+  assert.equal(await text(phone.opens("/")), "kept");
+});
