@@ -17,9 +17,38 @@ const BEHAVIOURS = {
 
 answerTaps(document);
 const { user, role } = document.body.dataset;
-if (user && role === "engineer") void import("./offline/shell.js").then(({ start }) => start(user));
+if (user && role === "engineer") void keepTaps(user);
 for (const element of document.querySelectorAll("[data-behaviour]")) {
   for (const name of (element.getAttribute("data-behaviour") ?? "").split(" ")) void begin(name, element);
+}
+
+/**
+ * A tap on a step before the queue is there waits for it: without signal the browser would send it to nobody. Pads and checks that
+ * are not there yet either have nothing to send.
+ *
+ * @param {string} user
+ */
+async function keepTaps(user) {
+  /** @type {Map<HTMLFormElement, HTMLElement | null>} */
+  const held = new Map();
+  const hold = (/** @type {SubmitEvent} */ event) => {
+    if (!(event.target instanceof HTMLFormElement) || event.target.dataset.queue === undefined) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    held.set(event.target, event.submitter);
+  };
+  const release = () => {
+    document.removeEventListener("submit", hold, true);
+    for (const [form, button] of held) if (!form.querySelector("[data-behaviour]")) form.requestSubmit(button);
+    held.clear();
+  };
+  document.addEventListener("submit", hold, true);
+  try {
+    const { start } = await import("./offline/shell.js");
+    await start(user, release);
+  } finally {
+    release(); // no queue in this browser: the forms go as they are
+  }
 }
 
 /**

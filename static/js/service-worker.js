@@ -14,6 +14,7 @@ const PACK = "pack-";
 const ASSETS = "assets-";
 const OFFLINE = "/offline";
 const SAME = { ignoreVary: true };
+const STEP = /^\/visits\/[^/]+(?=\/)/;
 let newcomer = false; // somebody logs in: until the office says who, nobody's pack is quicker than its answer
 
 const worker = /** @type {any} */ (self);
@@ -27,6 +28,7 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   if (url.origin !== worker.location.origin) return;
   if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/logout") event.waitUntil(forgetPages(""));
   if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/login") newcomer = true;
+  if (request.method === "POST" && request.mode === "navigate" && STEP.test(url.pathname)) event.respondWith(posted(request, url));
   if (request.method !== "GET") return;
   if (request.mode === "navigate") event.respondWith(page(event, request, url));
   else if (url.pathname.startsWith("/assets/")) event.respondWith(asset(request));
@@ -71,6 +73,17 @@ async function page(event, request, url) {
   if (!first && user) event.waitUntil(fresh.then((late) => late && showItsOwner(user, late)));
   if (first && (!kept || (isOurs(first) && !(await holdsDraft(user, url, first))))) return await forItsOwner(first);
   return kept ?? (await noConnection(user));
+}
+
+/**
+ * A step that the browser itself sends, because it was tapped before the page was ready: where nobody answers, the visit's page comes
+ * back as it was, to be tapped again.
+ *
+ * @param {Request} request
+ * @param {URL} url
+ */
+function posted(request, url) {
+  return fetch(request).catch(() => Response.redirect(new URL(STEP.exec(url.pathname)?.[0] ?? "/", url).href, 303));
 }
 
 /**

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.hands import eventually
 from tests.browser.installation import (
@@ -14,6 +14,7 @@ from tests.browser.installation import (
     check_invariant,
     items,
     let_in,
+    phone_of,
     ready_offline,
 )
 
@@ -87,6 +88,23 @@ def test_a_page_that_is_not_in_the_pack_says_what_to_do(here: Installation, phon
     expect(phone.locator("input[type=search]")).to_be_visible()
 
 
+def test_a_tap_before_the_page_is_ready_waits_for_the_queue(browser: Browser, here: Installation) -> None:
+    user, visit = here.people["wanglei"], here.visit()
+    context = phone_of(browser, here, service_workers="block")
+    phone = context.new_page()
+    late: list[Route] = []
+    phone.route("**/offline/shell.js", lambda route: late.append(route))
+    with phone.expect_request("**/offline/shell.js"):
+        phone.goto(f"/visits/{visit}", wait_until="commit")
+
+    step(phone).click()
+    late[0].continue_()
+
+    expect(_visit(phone, visit)).to_have_attribute("data-status", "accepted")
+    assert [item["path"] for item in items(phone, user)] == [f"/visits/{visit}/acceptance"]
+    context.close()
+
+
 def test_what_is_missing_is_said_at_its_field_and_stays(here: Installation, phone: Page) -> None:
     visit = here.visit()
     phone.goto(f"/visits/{visit}")
@@ -155,9 +173,9 @@ def test_another_person_on_the_phone_sees_and_sends_nothing_of_the_first(here: I
     phone.goto(f"/visits/{visit}")
     step(phone).click()
     expect(_visit(phone, visit)).to_have_attribute("data-status", "accepted")
-    here.start()
     phone.context.clear_cookies()
     let_in(phone.context, here, "liting")
+    here.start()  # the first person's page is still open, and tries
 
     phone.goto("/")
     phone.wait_for_selector(READY)

@@ -222,6 +222,23 @@ function lock(path) {
   });
 }
 
+// ---- a tap that was quicker than the page
+
+test("a step that the browser posts to nobody leads back to the visit", async () => {
+  const phone = await withPack({});
+
+  const answer = await phone.opens("/visits/7/acceptance", { method: "POST" });
+
+  assert.equal(answer.status, 303);
+  assert.equal(answer.headers.get("Location"), `${ORIGIN}/visits/7`);
+});
+
+test("a step that the browser posts is answered by the office where there is one", async () => {
+  const phone = await withPack({}, { answer: () => Promise.resolve(page("done")) });
+
+  assert.equal(await text(phone.opens("/visits/7/acceptance", { method: "POST" })), "done");
+});
+
 // ---- somebody else's phone by now
 
 const OTHER = "0193a1b2-0000-7000-8000-0000000000b2";

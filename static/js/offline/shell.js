@@ -14,8 +14,11 @@ import { showStates } from "./visit-state.js";
 
 const SAID_FOR_MS = 600; // so long the button says that it is saved, and a second tap meets no other button
 
-/** @param {string} user */
-export async function start(user) {
+/**
+ * @param {string} user
+ * @param {() => void} ready  called when taps are kept on the phone
+ */
+export async function start(user, ready) {
   if (!canQueue()) return;
   await keepToOneself(user);
   const store = await openStore(user);
@@ -29,6 +32,7 @@ export async function start(user) {
     show();
   });
   document.documentElement.dataset.offline = "ready"; // from here on taps are kept on the phone
+  ready();
   hear(user, ({ type }) => ["queued", "received", "attention", "draft"].includes(type) && show());
   addEventListener("pageshow", show);
   show();
