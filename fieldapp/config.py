@@ -6,6 +6,7 @@ Every setting stands in the table of the README (a test compares the two).
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 ROOT = Path(__file__).resolve().parent.parent
-TICKET_STORES = ("embedded",)
+TICKET_STORES = ("embedded", "rt", "redmine", "zammad", "zendesk", "jira", "servicenow", "salesforce", "webhook")
 DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 
 
@@ -38,7 +39,19 @@ class Settings:
     secret_key: str = _env("FIELDAPP_SECRET_KEY", "", "32 or more random characters; required outside demo mode")
     demo: str = _env("FIELDAPP_DEMO", "", "1: demo log-ins and the demo day; refused in production")
     env: str = _env("FIELDAPP_ENV", "", "production: refuse demo mode, ask for https")
-    ticket_store: str = _env("FIELDAPP_TICKET_STORE", "embedded", "which ticket store: embedded")
+    ticket_store: str = _env("FIELDAPP_TICKET_STORE", "embedded", f"which ticket store: {', '.join(TICKET_STORES)}")
+    store_url: str = _env("FIELDAPP_STORE_URL", "", "address of the ticket store's server, http:// or https://")
+    store_user: str = _env("FIELDAPP_STORE_USER", "", "our user name there, where the store wants one")
+    store_secret: str = _env("FIELDAPP_STORE_SECRET", "", "our token, key or password there")
+    store_hook_secret: str = _env(
+        "FIELDAPP_STORE_HOOK_SECRET", "", "secret that signs the store's webhooks; empty: none taken"
+    )
+    store_mapping: str = _env("FIELDAPP_STORE_MAPPING", "", "TOML file with the store's words where they differ")
+    store_networks: str = _env(
+        "FIELDAPP_STORE_NETWORKS", "", "private networks the store may be in, such as 10.0.0.0/8"
+    )
+    store_ca: str = _env("FIELDAPP_STORE_CA", "", "file with the certificate authority of the store's https")
+    store_proxy: str = _env("FIELDAPP_STORE_PROXY", "", "proxy on the way to the store, http://…")
     public_url: str = _env("FIELDAPP_PUBLIC_URL", "", "address people use; https makes cookies Secure")
     trusted_hosts: str = _env("FIELDAPP_TRUSTED_HOSTS", "", "host names answered, comma separated; empty: any")
     proxies: str = _env("FIELDAPP_PROXIES", "0", "how many reverse proxies stand in front")
@@ -56,6 +69,7 @@ class Settings:
         self._check_numbers()
         self._check_names()
         self._check_addresses()
+        self._check_store()
         self._check_crash_point()
         self._make_data_dir()
 
@@ -91,6 +105,11 @@ class Settings:
     def hosts(self) -> list[str] | None:
         names = [name.strip() for name in self.trusted_hosts.split(",") if name.strip()]
         return names or None
+
+    @property
+    def private_networks(self) -> tuple[str, ...]:
+        """Networks besides the public ones in which the ticket store may be."""
+        return tuple(name.strip() for name in self.store_networks.split(",") if name.strip())
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -138,14 +157,32 @@ class Settings:
             raise BadSetting(f"FIELDAPP_LOG_LEVEL is {self.log_level!r}: write DEBUG, INFO, WARNING or ERROR.")
 
     def _check_addresses(self) -> None:
-        scheme, _rest, host = self.public_url.partition("://")
-        if self.public_url and (scheme not in ("http", "https") or not host.strip("/") or " " in host):
+        if self.public_url and not _is_address(self.public_url):
             raise BadSetting(
                 f"FIELDAPP_PUBLIC_URL is {self.public_url!r}: write an address such as https://service.example."
             )
         scheme = self.database_url.partition("://")[0]
         if self.database_url and scheme not in DATABASES:
             raise BadSetting(f"FIELDAPP_DATABASE_URL starts with {scheme!r}: write sqlite:///… or postgresql://….")
+
+    def _check_store(self) -> None:
+        for name in ("store_url", "store_proxy"):
+            text = getattr(self, name)
+            if text and not _is_address(text):
+                raise BadSetting(f"{_variable(name)} is {text!r}: write an address such as https://tickets.example.")
+        if self.ticket_store != "embedded" and not self.store_url:
+            raise BadSetting(f"FIELDAPP_STORE_URL must be the address of the ticket store {self.ticket_store!r}.")
+        for network in self.private_networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise BadSetting(
+                    f"FIELDAPP_STORE_NETWORKS is {self.store_networks!r}: write networks such as 10.0.0.0/8, comma separated."
+                ) from error
+        for name in ("store_mapping", "store_ca"):
+            text = getattr(self, name)
+            if text and not Path(text).is_file():
+                raise BadSetting(f"{_variable(name)} is {text!r}: there is no such file.")
 
     def _check_crash_point(self) -> None:
         name, colon, count = self.crash_at.partition(":")
@@ -166,6 +203,11 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     source = os.environ if environment is None else environment
     named = {each.name: source.get(each.metadata["env"], "") for each in fields(Settings)}
     return Settings(**{name: value.strip() for name, value in named.items() if value.strip()})
+
+
+def _is_address(text: str) -> bool:
+    scheme, _rest, host = text.partition("://")
+    return scheme in ("http", "https") and bool(host.strip("/")) and " " not in host
 
 
 def _variable(name: str) -> str:

@@ -111,8 +111,14 @@ def _storage() -> Finding:
 
 def _ticket_store() -> Finding:
     theirs = store()
-    theirs.check()
+    flaws = theirs.check()
     held = outbox.waiting()
+    if flaws:
+        return Finding(
+            "ticket store",
+            f"{theirs.name}: {' '.join(flaw.says for flaw in flaws)}",
+            " ".join(flaw.mend for flaw in flaws),
+        )
     return Finding("ticket store", f"{theirs.name} answers; {held} deliveries wait")
 
 

@@ -18,7 +18,7 @@ from fieldapp.sync import notes
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, TicketStore
-from fieldapp.tickets.stores import STORES
+from fieldapp.tickets.stores import STORES, named
 from fieldapp.visits.models import Visit
 from fieldapp.visits.queries import events_of
 
@@ -85,7 +85,7 @@ def _store_of(ticket: Ticket) -> TicketStore:
     """The store that the ticket came from, whatever the installation uses now."""
     if ticket.store not in STORES:
         raise Rejected(_("The ticket store “%(name)s” is not known here.", name=ticket.store))
-    return STORES[ticket.store]()
+    return named(ticket.store)
 
 
 # ---- writing: no transaction is open while the store is asked -------------------------------------------

@@ -30,7 +30,8 @@ class Caps:
 class StoreTicket:
     """A ticket as the store tells it. ``ref`` is its name there, ``version`` changes with every change.
     ``customer`` is the customer's number, ``asset`` the serial; ``fields`` is whatever else the mapping knows
-    (channel, type, priority, contact, contact_phone, named_engineer, number, site)."""
+    (channel, type, priority, contact, contact_phone, named_engineer, number, site). ``changed_by`` is who changed it last,
+    as far as the store tells; ``merged_into`` the ticket that it became a part of."""
 
     ref: str
     version: str
@@ -41,17 +42,21 @@ class StoreTicket:
     text: str = ""
     customer: str | None = None
     asset: str | None = None
+    changed_by: str = ""
+    merged_into: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreFile:
-    """An attachment: its name, media type, size in bytes and SHA-256 in hex."""
+    """An attachment: its name, media type, size in bytes, SHA-256 in hex (None where the store does not tell it; ask for
+    the content then) and ``ref``, the file's name in the store."""
 
     name: str
     media_type: str
     size: int
-    sha256: str
+    sha256: str | None
+    ref: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,22 @@ class Receipt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hint:
+    """What an inbound webhook says: that a ticket changed. ``id`` is the message's own name, so that it counts once."""
+
+    id: str
+    ticket: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flaw:
+    """Something in the store that does not fit our mapping, and what to do about it, each in a sentence."""
+
+    says: str
+    mend: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """Some changed tickets, the cursor after them (opaque, already safe to start from), and whether more wait."""
 
@@ -121,7 +142,7 @@ class Page:
 
 
 class TicketStore(Protocol):
-    """Five methods, one of them writing (plus ``create`` for the desk and for follow-ups; same rules)."""
+    """Few methods, one of them writing (plus ``create`` for the desk and for follow-ups; same rules)."""
 
     name: str
     caps: Caps
@@ -129,11 +150,17 @@ class TicketStore(Protocol):
     def changes(self, cursor: str, limit: int) -> Page:
         """Tickets changed after ``cursor`` ("" = from the beginning), at least once; the caller drops what it knows."""
 
+    def ticket(self, ref: str) -> StoreTicket:
+        """One ticket as it is now (raises Rejected when there is none)."""
+
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
         """The customer's tickets, newest first."""
 
     def thread(self, ticket: str) -> tuple[StoreNote, ...]:
         """The notes of a ticket, oldest first (raises Rejected when there is no such ticket)."""
+
+    def content(self, file: StoreFile) -> bytes:
+        """The bytes of an attachment that ``thread`` named."""
 
     def find(self, uid: str, ticket: str) -> Receipt | None:
         """What the store holds under our marker; None when nothing."""
@@ -144,8 +171,14 @@ class TicketStore(Protocol):
     def create(self, new: NewTicket) -> StoreTicket:
         """File a ticket so that it stands there exactly once."""
 
-    def check(self) -> None:
-        """Raise a StoreError with a sentence when the store cannot be worked with."""
+    def check(self) -> tuple[Flaw, ...]:
+        """What does not fit between the store and our mapping (raises StoreError when it cannot be worked with at all)."""
+
+    def heard(self, headers: Mapping[str, str], body: bytes) -> tuple[Hint, ...]:
+        """The tickets that an inbound webhook says have changed; the caller asks for them again.
+
+        Raises Denied when the message does not prove that it comes from the store, Rejected when it says nothing to us.
+        """
 
 
 class StoreError(Exception):
@@ -158,6 +191,10 @@ class Retry(StoreError):
     def __init__(self, sentence: str, *, after: int = 0) -> None:
         super().__init__(sentence)
         self.after = after
+
+
+class Unreachable(Retry):
+    """No answer that can be believed: no connection, no end in time, a 5xx, or a page that is not the store's."""
 
 
 class Conflict(StoreError):

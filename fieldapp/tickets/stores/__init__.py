@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
+from flask import current_app
+
 from fieldapp.extensions import settings
+from fieldapp.tickets import connection
+from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.store import TicketStore
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 
-STORES: dict[str, Callable[[], TicketStore]] = {"embedded": EmbeddedStore}
+STORES: dict[str, Callable[[Connection], TicketStore]] = {"embedded": EmbeddedStore}
+_kept = threading.local()  # log-ins and open connections are not for several threads at once
 
 
 def store() -> TicketStore:
     """The central ticket store of this installation."""
-    return STORES[settings.ticket_store]()
+    return named(settings.ticket_store)
+
+
+def named(name: str) -> TicketStore:
+    """A store by its name, with this installation's connection; kept for this thread (raises KeyError, BadMapping)."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    if getattr(_kept, "app", None) is not app:
+        _kept.app, _kept.stores = app, {}
+    if name not in _kept.stores:
+        _kept.stores[name] = STORES[name](connection.of(settings))
+    return _kept.stores[name]  # type: ignore[no-any-return]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -9,6 +11,7 @@ from fieldapp.errors import FieldAppError
 from fieldapp.extensions import db, operation
 from fieldapp.i18n import _
 from fieldapp.storage import blobs
+from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.desk import operations as desk
 from fieldapp.tickets.desk.models import DeskNote, DeskTicket
 from fieldapp.tickets.desk.operations import Entry, Intake, KeptFile
@@ -17,6 +20,8 @@ from fieldapp.tickets.store import (
     Caps,
     Change,
     Conflict,
+    Flaw,
+    Hint,
     NewFile,
     NewTicket,
     Page,
@@ -35,6 +40,9 @@ class EmbeddedStore:
     name = "embedded"
     caps = Caps(delta="cursor", find="unique", guard="match", atomic=True)
 
+    def __init__(self, _connection: Connection | None = None) -> None:
+        """It lies in our own database: there is nothing to connect to."""
+
     def changes(self, cursor: str, limit: int) -> Page:
         after = _number(cursor)
         query = select(DeskTicket).where(DeskTicket.change > after).order_by(DeskTicket.change).limit(limit + 1)
@@ -43,6 +51,13 @@ class EmbeddedStore:
             taken = rows[:limit]
             last = taken[-1].change if taken else after
             return Page(tickets=tuple(told(row) for row in taken), cursor=str(last), more=len(rows) > limit)
+
+    def ticket(self, ref: str) -> StoreTicket:
+        with _reading() as session:
+            row = session.scalar(select(DeskTicket).where(DeskTicket.number == ref))
+            if row is None:
+                raise Rejected(_("There is no ticket %(number)s.", number=ref))
+            return told(row)
 
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
         query = select(DeskTicket).where(DeskTicket.customer_number == customer)
@@ -56,6 +71,9 @@ class EmbeddedStore:
             if row is None:
                 raise Rejected(_("There is no ticket %(number)s.", number=ticket))
             return tuple(_store_note(note) for note in row.notes)
+
+    def content(self, file: StoreFile) -> bytes:
+        return blobs.get(file.ref)
 
     def find(self, uid: str, ticket: str) -> Receipt | None:
         query = select(DeskNote).join(DeskTicket).where(DeskNote.uid == uid, DeskTicket.number == ticket)
@@ -77,13 +95,17 @@ class EmbeddedStore:
     def create(self, new: NewTicket) -> StoreTicket:
         return _filed(new)
 
-    def check(self) -> None:
+    def check(self) -> tuple[Flaw, ...]:
         try:
             with _reading() as session:
                 session.scalar(select(func.max(DeskTicket.change)))
             blobs.check()
         except Exception as error:
             raise Retry(_("The ticket desk cannot be read or its storage not written: %(why)s", why=error)) from error
+        return ()
+
+    def heard(self, headers: Mapping[str, str], body: bytes) -> tuple[Hint, ...]:
+        raise Rejected(_("The embedded ticket desk sends no webhooks: its changes are read directly."))
 
 
 # ---- writing --------------------------------------------------------------------------------------------
@@ -142,7 +164,8 @@ def _reading() -> Session:
 
 def _store_note(note: DeskNote) -> StoreNote:
     files = tuple(
-        StoreFile(name=file.name, media_type=file.media_type, size=file.size, sha256=file.sha256) for file in note.files
+        StoreFile(name=file.name, media_type=file.media_type, size=file.size, sha256=file.sha256, ref=file.sha256)
+        for file in note.files
     )
     return StoreNote(ref=_ref(note), at=note.at, author=note.author, text=note.text, uid=note.uid, files=files)
 

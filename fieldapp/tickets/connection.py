@@ -1,0 +1,39 @@
+"""How an installation reaches its ticket store: taken from the settings only, never from a ticket or a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fieldapp.config import Settings
+from fieldapp.tickets import mapping
+from fieldapp.tickets.mapping import StoreMapping
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Address, credentials and limits of a store. ``networks``: non-public networks in which its address may lie."""
+
+    address: str
+    user: str = ""
+    secret: str = field(default="", repr=False)
+    hook_secret: str = field(default="", repr=False)
+    words: StoreMapping = field(default_factory=StoreMapping)
+    networks: tuple[str, ...] = ()
+    ca: str = ""
+    proxy: str = ""
+
+
+def of(settings: Settings) -> Connection:
+    """The installation's connection (raises BadMapping when the mapping's file cannot be used)."""
+    words = mapping.read(Path(settings.store_mapping)) if settings.store_mapping else StoreMapping()
+    return Connection(
+        address=settings.store_url.rstrip("/"),
+        user=settings.store_user,
+        secret=settings.store_secret,
+        hook_secret=settings.store_hook_secret,
+        words=words,
+        networks=settings.private_networks,
+        ca=settings.store_ca,
+        proxy=settings.store_proxy,
+    )

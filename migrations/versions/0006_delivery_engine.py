@@ -1,0 +1,16 @@
+"""The delivery engine: a breaker for each store, what was sent and answered, what reconciling found."""
+
+from __future__ import annotations
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
