@@ -188,6 +188,8 @@ def test_an_unknown_status_is_rejected_and_nothing_is_written(bench: Bench) -> N
 
 
 def test_a_marker_that_stands_in_another_ticket_is_rejected(bench: Bench) -> None:
+    if bench.store.caps.find == "scan":
+        pytest.skip("this store cannot be asked for a marker but in the ticket that it should stand in")
     change = bench.push(bench.filed())
     other = bench.filed()
 
@@ -253,8 +255,8 @@ def test_the_history_of_a_customer_is_newest_first_and_nobody_elses(bench: Bench
     mine = [bench.filed(subject=f"第 {number} 次").ref for number in range(3)]
     bench.filed(customer="C-somebody-else")
 
-    assert [ticket.ref for ticket in bench.store.history(bench.customer, 10)] == mine[::-1]
-    assert [ticket.ref for ticket in bench.store.history(bench.customer, 2)] == mine[:0:-1]
+    assert [ticket.ref for ticket in bench.history()] == mine[::-1]
+    assert [ticket.ref for ticket in bench.history(2)] == mine[:0:-1]
     assert bench.store.history("C-nobody", 10) == ()
 
 
@@ -287,7 +289,7 @@ def test_the_same_ticket_filed_twice_is_one_ticket(bench: Bench) -> None:
     answers = [bench.store.create(new) for _ in range(3)]
 
     assert len({each.ref for each in answers}) == 1
-    (filed,) = bench.store.history(bench.customer, 10)
+    (filed,) = bench.history()
     assert (filed.subject, filed.text, filed.customer, filed.asset) == (
         "打印机卡纸",
         "每天早上",
@@ -304,7 +306,7 @@ def test_the_same_ticket_filed_from_four_threads_at_once_is_one_ticket(bench: Be
     answers: list[Any] = bench.together([lambda: bench.store.create(new)] * 4)
 
     assert {each.ref for each in answers} == {bench.store.create(new).ref}
-    assert len(bench.store.history(bench.customer, 10)) == 1
+    assert len(bench.history()) == 1
 
 
 def test_a_ticket_without_a_subject_is_rejected(bench: Bench) -> None:

@@ -19,12 +19,17 @@ def unchanged(status: str) -> str:
     return status
 
 
+def nothing() -> None:
+    """What must pass before a store that holds nothing back tells of a change."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """A store to ask. ``at_once`` asks it from several threads (results in the order of the calls), None where a store cannot
     make find and write one step and leaves that to the lease. ``told``: what our status reads as when it comes back.
     ``keeps``: the fields that this installation of the store has. ``unknown``: the name of a ticket that is not there.
-    ``port``: where it listens on this machine, and ``at`` makes the adapter for another address (a proxy before it)."""
+    ``port``: where it listens on this machine, and ``at`` makes the adapter for another address (a proxy before it).
+    ``later`` lets a store's lag pass (a feed that holds the last minute back, a search that is indexed late)."""
 
     store: TicketStore
     unknown: str
@@ -33,6 +38,7 @@ class Bench:
     keeps: frozenset[str] = ALL_FIELDS
     port: int | None = None
     at: Callable[[str], TicketStore] | None = None
+    later: Callable[[], None] = nothing
     customer: str = field(default_factory=lambda: f"C-{secrets.token_hex(4)}")
 
     def filed(self, *, customer: str = "", subject: str = "服务器无法启动") -> StoreTicket:
@@ -64,8 +70,14 @@ class Bench:
         """The SHA-256 of each file, of its content as the store gives it back."""
         return [self._hash(file) for file in note.files]
 
+    def history(self, limit: int = 10) -> tuple[StoreTicket, ...]:
+        """The tickets of the bench's customer, once the store has had time to find them."""
+        self.later()
+        return self.store.history(self.customer, limit)
+
     def all_changes(self, cursor: str, limit: int = 2) -> tuple[list[StoreTicket], str]:
         """Everything after ``cursor``, read in small pages, and the cursor at the end."""
+        self.later()
         seen: list[StoreTicket] = []
         while True:
             page = self.store.changes(cursor, limit)
