@@ -45,6 +45,14 @@ BAD = [
     ({"FIELDAPP_TIMEZONE": "Shanghai"}, "FIELDAPP_TIMEZONE is 'Shanghai'"),
     ({"FIELDAPP_TIMEZONE": "../../etc/passwd"}, "write a name such as Asia/Shanghai"),
     ({"FIELDAPP_LOG_LEVEL": "LOUD"}, "FIELDAPP_LOG_LEVEL is 'LOUD'"),
+    ({"FIELDAPP_TICKET_STORE": "redmine"}, "FIELDAPP_STORE_URL must be the address of the ticket store 'redmine'"),
+    ({"FIELDAPP_STORE_URL": "tickets.example"}, "FIELDAPP_STORE_URL is 'tickets.example'"),
+    ({"FIELDAPP_STORE_URL": "file:///etc/passwd"}, "FIELDAPP_STORE_URL is 'file:///etc/passwd'"),
+    ({"FIELDAPP_STORE_PROXY": "proxy:3128"}, "FIELDAPP_STORE_PROXY is 'proxy:3128': write an address"),
+    ({"FIELDAPP_STORE_NETWORKS": "10.0.0.0/8, office"}, "write networks such as 10.0.0.0/8, comma separated"),
+    ({"FIELDAPP_STORE_NETWORKS": "10.0.0.1/8"}, "FIELDAPP_STORE_NETWORKS is '10.0.0.1/8'"),
+    ({"FIELDAPP_STORE_MAPPING": "nowhere.toml"}, "FIELDAPP_STORE_MAPPING is 'nowhere.toml': there is no such file"),
+    ({"FIELDAPP_STORE_CA": "nowhere.pem"}, "FIELDAPP_STORE_CA is 'nowhere.pem': there is no such file"),
     ({"FIELDAPP_CRASH_AT": "after commit"}, "FIELDAPP_CRASH_AT is 'after commit'"),
     ({"FIELDAPP_CRASH_AT": "after_commit:x"}, "write a point's name, or name:count"),
     (
@@ -109,6 +117,32 @@ def test_values_are_read_as_they_are_meant(tmp_path: Path) -> None:
     assert settings.hosts == ["service.example", "www.service.example"]
     assert settings.fonts_path == Path("/fonts")
     assert settings.database == "postgresql://u@h/d"
+
+
+def test_what_leads_to_the_ticket_store_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "words.toml").write_text("")
+    settings = read(
+        tmp_path,
+        FIELDAPP_TICKET_STORE="rt",
+        FIELDAPP_STORE_URL="http://10.1.2.3:8080/rt",
+        FIELDAPP_STORE_USER="fieldapp",
+        FIELDAPP_STORE_SECRET="a password",
+        FIELDAPP_STORE_HOOK_SECRET="another",
+        FIELDAPP_STORE_NETWORKS="10.0.0.0/8, fd12::/16,",
+        FIELDAPP_STORE_MAPPING=str(tmp_path / "words.toml"),
+        FIELDAPP_STORE_PROXY="http://proxy.example:3128",
+    )
+
+    assert (settings.ticket_store, settings.store_url) == ("rt", "http://10.1.2.3:8080/rt")
+    assert (settings.store_user, settings.store_secret, settings.store_hook_secret) == (
+        "fieldapp",
+        "a password",
+        "another",
+    )
+    assert settings.private_networks == ("10.0.0.0/8", "fd12::/16")
+    assert settings.store_mapping == str(tmp_path / "words.toml")
+    assert settings.store_proxy == "http://proxy.example:3128"
+    assert read(tmp_path).private_networks == ()
 
 
 def test_a_relative_data_folder_lies_in_the_project() -> None:

@@ -44,8 +44,8 @@ class Words:
         return {word.casefold(): ours for word, ours in self.read.items()}.get((theirs or "").casefold(), otherwise)
 
     def theirs(self, ours: str) -> str | None:
-        """Their word for ours; None when the store has none."""
-        return self.write.get(ours)
+        """Their word for ours; None when the store has none (an empty one takes a word of the defaults away)."""
+        return self.write.get(ours) or None
 
     def changed(self, more: Words) -> Words:
         """These words, with those of ``more`` before them."""

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 # At the very end, so that a quoted mark inside somebody's text is nobody's mark. Stores may add or trim white space there.
-LAST_LINE = re.compile(r"(?:\A|\n)\s*— (?P<author>[^\n]*?) ?· fieldapp:(?P<uid>[A-Za-z0-9:._-]+)\s*\Z")
+LAST_LINE = re.compile(r"\s*— (?P<author>.*?) ?· fieldapp:(?P<uid>[A-Za-z0-9:._-]+)")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ def mark(text: str, *, author: str, uid: str) -> str:
 def read(text: str) -> Marked:
     """The text as it was before ``mark``; line ends of a web form count as plain ones."""
     plain = text.replace("\r\n", "\n")
-    found = LAST_LINE.search(plain)
+    before, _end, last = plain.rstrip().rpartition("\n")
+    found = LAST_LINE.fullmatch(last)
     if found is None:
         return Marked(plain, "", None)
-    return Marked(plain[: found.start()].rstrip("\n"), found["author"].strip(), found["uid"])
+    return Marked(before.rstrip("\n"), found["author"].strip(), found["uid"])
