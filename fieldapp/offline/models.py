@@ -22,6 +22,7 @@ CASE_KINDS = (
     "second_record",  # work was done on a visit that had been given to somebody else, or was closed
     "photos_missing",  # the record came, its photos did not
     "contact_suggestion",  # the customer gave another number than the one that the office changed meanwhile
+    "ticket_ended",  # the ticket ended in the store while a visit to it is planned or runs
 )
 
 

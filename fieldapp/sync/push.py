@@ -14,9 +14,10 @@ from fieldapp.i18n import _
 from fieldapp.outbox import Claim
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
-from fieldapp.sync import notes
+from fieldapp.sync import ended, notes
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.operations import expect_back
 from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, TicketStore
 from fieldapp.tickets.stores import STORES, named
 from fieldapp.visits.models import Visit
@@ -93,7 +94,11 @@ def _store_of(ticket: Ticket) -> TicketStore:
 
 def _write(store: TicketStore, ticket: Ticket, change: Change) -> str:
     """Push and return the note's name in the store. A status that the office set meanwhile stays (raises Rejected)."""
-    change = replace(change, base=ticket.version)
+    if ticket.merged_into:
+        if there := ended.standing_in(store, ticket, change):
+            return there.ref
+        ticket = ended.survivor(store, ticket)
+    change = replace(change, ticket=ticket.ref, base=ticket.version)
     if change.status and ticket.status in ENDED:
         _push(store, replace(change, status=None))
         raise _left_to_a_person(ticket)
@@ -101,6 +106,10 @@ def _write(store: TicketStore, ticket: Ticket, change: Change) -> str:
         return _push(store, change).ref
     except Conflict:
         return _settle_status(store, ticket, change)
+    except Rejected:
+        if ticket.ended == "gone":
+            raise ended.not_there(ticket) from None
+        raise
 
 
 def _settle_status(store: TicketStore, ticket: Ticket, change: Change) -> str:
@@ -123,6 +132,7 @@ def _settle_status(store: TicketStore, ticket: Ticket, change: Change) -> str:
 
 
 def _push(store: TicketStore, change: Change) -> Receipt:
+    expect_back(store.name, change.ticket, change.status)
     db.session.rollback()
     crashpoints.reach("before_call")
     receipt = store.push(change)

@@ -2,47 +2,130 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select, update
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset, Contact, Customer, dialable
-from fieldapp.extensions import Base, db, operation, settings
-from fieldapp.tickets.models import CHANNELS, PRIORITIES, STATUSES, TYPES, Ticket
+from fieldapp.extensions import Base, db, operation, serialize, settings
+from fieldapp.outbox import OPEN_STATES, Promise
+from fieldapp.tickets import news
+from fieldapp.tickets.models import CHANNELS, ENDED, PRIORITIES, STATUSES, TYPES, Ticket
 from fieldapp.tickets.store import StoreTicket
 
 T = TypeVar("T", bound=Base)
+STORE_CLOCK_BEHIND = timedelta(minutes=2)
+WRITING_TAKES = timedelta(minutes=5)  # how long after we began a push its last write may be dated
 
 
 @operation
-def take_in(told: StoreTicket, *, store: str | None = None) -> Ticket:
+def take_in(told: StoreTicket, *, store: str | None = None, quiet: bool = False) -> Ticket:
     """Insert or update our copy of a ticket (``store``: its name; default the installation's).
 
     The same version twice is nothing new. What the store does not name stays as it was linked here. A caller with name
     and number whom the customer file does not know yet becomes a contact, so that the engineer can call back.
-    Nothing is promised from here: what we read from the store never makes us write to it.
+    Nothing is promised from here: what we read from the store never makes us write to it. What is new is noted for
+    those who plan, unless it is what we wrote ourselves, or ``quiet``.
     """
     store = store or settings.ticket_store
     ticket = db.session.scalar(select(Ticket).where(Ticket.store == store, Ticket.ref == told.ref).with_for_update())
+    known = ticket is not None
     if ticket is None:
         ticket = Ticket(store=store, ref=told.ref, opened_at=told.opened)
         db.session.add(ticket)
-    elif ticket.version == told.version or told.updated < ticket.changed_at:
+    elif ticket.ended != "gone" and (ticket.version == told.version or told.updated < ticket.changed_at):
         return ticket
+    before = news.state_of(ticket)
+    ours = _is_echo(ticket, told)
     _copy(ticket, told)
     _link(ticket, told)
+    _note_end(ticket, told, before, ours=ours)
     db.session.flush()
+    if not quiet:
+        news.note(ticket, before if known else None, by=told.changed_by, ours=ours)
     return ticket
+
+
+@operation
+def lose(ticket: Ticket) -> None:
+    """The store does not have this ticket any more: our copy stays, and those who plan are told."""
+    ticket.ended, ticket.ended_at = "gone", clock.now()
+    news.add(ticket, "gone", at=clock.now())
+
+
+@operation
+def become_part(ticket: Ticket, into: str) -> None:
+    """The store answers with another ticket when it is asked for this one."""
+    _merge(ticket, into)
+    _end(ticket, "merged", clock.now())
+    news.add(ticket, "merged", at=clock.now())
+
+
+@operation
+def expect_back(store: str, ref: str, status: str | None) -> None:
+    """We are about to write to this ticket: what the store tells of it soon is no news (``status``: None leaves it)."""
+    known = update(Ticket).where(Ticket.store == store, Ticket.ref == ref)
+    db.session.execute(known.values(pushed_at=clock.now(), pushed_status=status or Ticket.pushed_status))
+
+
+def _is_echo(ticket: Ticket, told: StoreTicket) -> bool:
+    """Whether the store's last change falls into the time in which we wrote."""
+    if ticket.pushed_at is None:
+        return False
+    return ticket.pushed_at - STORE_CLOCK_BEHIND <= told.updated <= ticket.pushed_at + WRITING_TAKES
+
+
+def _note_end(ticket: Ticket, told: StoreTicket, before: news.State, *, ours: bool) -> None:
+    """How the ticket ended there, when it did without our doing; a ticket that goes on has not ended."""
+    into = told.merged_into if told.merged_into != told.ref else None
+    if into != ticket.merged_into:
+        _merge(ticket, into)
+        _end(ticket, "merged" if into else _ended_by(ticket, ours), told.updated)
+    elif into is None and (ticket.ended == "gone" or ticket.status != before.status):
+        _end(ticket, _ended_by(ticket, ours), told.updated)
+
+
+def _end(ticket: Ticket, how: str | None, at: datetime) -> None:
+    ticket.ended, ticket.ended_at = how, at if how else None
+
+
+def _ended_by(ticket: Ticket, ours: bool) -> str | None:
+    if ticket.status not in ENDED or (ours and ticket.status == ticket.pushed_status):
+        return None
+    return ticket.status
+
+
+def _merge(ticket: Ticket, into: str | None) -> None:
+    """What waits to be delivered goes on in the lane of the ticket that this one is a part of now."""
+    lane = ticket.lane
+    ticket.merged_into = into
+    if into is None:
+        return
+    _move_promises(lane, ticket.lane)
+    parts = update(Ticket).where(Ticket.store == ticket.store, Ticket.merged_into == ticket.ref, Ticket.ref != into)
+    db.session.execute(parts.values(merged_into=into))
+
+
+def _move_promises(lane: str, to: str) -> None:
+    """To the end of the other lane, in their order. One that is being kept at this moment is left where it is."""
+    for name in sorted((lane, to)):
+        serialize(name)
+    waits = (Promise.lane == lane) & Promise.state.in_(OPEN_STATES) & (Promise.state != "leased")
+    last = db.session.scalar(select(func.max(Promise.lane_seq)).where(Promise.lane == to)) or 0
+    for promise in db.session.scalars(select(Promise).where(waits).order_by(Promise.lane_seq).with_for_update()):
+        last += 1
+        promise.lane, promise.lane_seq = to, last
 
 
 def _copy(ticket: Ticket, told: StoreTicket) -> None:
     ticket.version = told.version
     ticket.number = told.fields.get("number", told.ref)[:40]
-    ticket.subject = told.subject[:200]
-    ticket.text = told.text
+    ticket.subject = told.subject.replace("\x00", "")[:200]
+    ticket.text = told.text.replace("\x00", "")  # PostgreSQL takes no NUL
     ticket.status = told.status if told.status in STATUSES else "in_progress"
     ticket.channel = _known(told, "channel", CHANNELS, "hotline")
     ticket.type = _known(told, "type", TYPES, "hardware")

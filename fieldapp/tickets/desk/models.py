@@ -9,9 +9,8 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from fieldapp.extensions import Base, Keyed
-from fieldapp.tickets.models import STATUSES
+from fieldapp.tickets.models import ENDED, STATUSES
 
-ENDED = ("resolved", "closed", "suspended")
 OPEN = tuple(status for status in STATUSES if status not in ENDED)
 
 
@@ -52,6 +51,7 @@ class DeskTicket(Keyed, Base):
     opened_by: Mapped[str] = mapped_column(String(80))
     opened_at: Mapped[datetime]
     changed_at: Mapped[datetime]
+    changed_by: Mapped[str] = mapped_column(String(80), default="")
 
     notes: Mapped[list[DeskNote]] = relationship(back_populates="ticket", order_by="DeskNote.version")
 

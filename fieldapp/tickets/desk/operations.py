@@ -93,6 +93,7 @@ def file_ticket(intake: Intake, *, uid: str | None, opened_by: str = "", at: dat
         opened_by=opened_by,
         opened_at=opened,
         changed_at=opened,
+        changed_by=opened_by[:80],
     )
     ticket.customer_number = ticket.customer_number or None
     ticket.asset_serial = ticket.asset_serial or None
@@ -146,7 +147,7 @@ def add_entry(number: str, entry: Entry) -> DeskNote:
     )
     ticket.notes.append(note)
     ticket.status = sets or ticket.status
-    _touch(ticket)
+    _touch(ticket, entry.author)
     db.session.flush()
     return note
 
@@ -174,7 +175,7 @@ def link(number: str, *, customer_number: str | None, asset_serial: str | None, 
     """Say whose ticket it is and which device it concerns."""
     ticket = ticket_for_update(number)
     ticket.customer_number, ticket.asset_serial = customer_number, asset_serial
-    _touch(ticket)
+    _touch(ticket, by.name)
     audit.record("desk.linked", "desk_ticket", ticket.id, by=by.id)
     db.session.flush()
     return {"ticket": number, "version": ticket.version}
@@ -193,10 +194,10 @@ def ticket_for_update(number: str) -> DeskTicket:
 # ---- numbers --------------------------------------------------------------------------------------------
 
 
-def _touch(ticket: DeskTicket) -> None:
+def _touch(ticket: DeskTicket, by: str) -> None:
     ticket.version += 1
     ticket.change = _next_change()
-    ticket.changed_at = clock.now()
+    ticket.changed_at, ticket.changed_by = clock.now(), by[:80]
 
 
 def _next_change() -> int:

@@ -116,6 +116,7 @@ def told(ticket: DeskTicket) -> StoreTicket:
         text="\n\n".join(part for part in (ticket.text, ticket.product) if part),
         customer=ticket.customer_number,
         asset=ticket.asset_serial,
+        changed_by=ticket.changed_by,
         fields={"number": ticket.number, "contact": ticket.contact_name, **asked},
     )
 
