@@ -1,6 +1,7 @@
 """Promises: made in the transaction of the fact they follow from, kept later by a worker, once.
 
-A promise stands in a lane (all that concerns one ticket is one lane). Only the head of a lane may be worked on.
+A promise stands in a lane (all that concerns one ticket is one lane). Only the head of a lane may be worked on, and at
+most so many promises of one store at once as it has room for.
 A claim is a committed lease with a fence: a worker that wakes up late cannot write its result over a newer one's.
 An expired lease becomes ``unknown``, not ``pending``: whoever takes it next must look before it sends.
 """
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import rfc8785
@@ -27,22 +28,30 @@ FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(hours=1)
 MOST_TRIES = 30
 OLDEST = timedelta(days=7)
+AT_ONCE = 4  # promises of one store
+MOST_EXCHANGES = 40  # kept of one attempt
 OPEN_STATES = ("pending", "leased", "retry_wait", "unknown", "held", "dead")
 READY_STATES = ("pending", "retry_wait", "unknown")
 FINAL_STATES = ("delivered", "superseded", "skipped")
 
 
 class Promise(Keyed, Base):
-    """One thing that must follow. ``uid`` is the key by which the other side recognises it, whatever happens."""
+    """One thing that must follow. ``uid`` is the key by which the other side recognises it, whatever happens.
+
+    ``store``: the ticket store that it writes to (None: it asks nobody outside). ``excused_s``: seconds of its age in which
+    that store was not to be asked. ``reopened_at``: when it was found missing after it had been delivered.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (
         UniqueConstraint("lane", "lane_seq"),
         Index("ix_outbox_state_next_at", "state", "next_at"),
+        Index("ix_outbox_store_state", "store", "state"),
     )
 
     lane: Mapped[str] = mapped_column(String(120))
     lane_seq: Mapped[int]
+    store: Mapped[str | None] = mapped_column(String(20))
     kind: Mapped[str] = mapped_column(String(40))
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     payload_sha256: Mapped[str] = mapped_column(String(64))
@@ -50,6 +59,7 @@ class Promise(Keyed, Base):
     state: Mapped[str] = mapped_column(String(20), default="pending")
     attempts: Mapped[int] = mapped_column(default=0)
     forgiven: Mapped[int] = mapped_column(default=0)
+    excused_s: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     next_at: Mapped[datetime]
     leased_by: Mapped[str | None] = mapped_column(String(80))
@@ -58,6 +68,7 @@ class Promise(Keyed, Base):
     remote_ref: Mapped[str | None] = mapped_column(String(200))
     last_error: Mapped[str | None] = mapped_column(Text)
     settled_at: Mapped[datetime | None]
+    reopened_at: Mapped[datetime | None]
 
     tries: Mapped[list[Attempt]] = relationship(order_by="Attempt.n", back_populates="promise")
 
@@ -72,7 +83,7 @@ class Promise(Keyed, Base):
 
 
 class Attempt(Keyed, Base):
-    """One try at a promise: when, how it ended, what was said (redacted)."""
+    """One try at a promise: when, how it ended, and each thing that was asked and answered (redacted by the wire)."""
 
     __tablename__ = "outbox_attempt"
 
@@ -83,13 +94,15 @@ class Attempt(Keyed, Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
     excerpt: Mapped[str | None] = mapped_column(Text)
+    exchanges: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
 
     promise: Mapped[Promise] = relationship(back_populates="tries")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A committed lease: the only permission to work on a promise. ``must_look``: an earlier try may have got through."""
+    """A committed lease: the only permission to work on a promise. ``must_look``: an earlier try may have got through.
+    ``reopened``: it was delivered once and then found missing."""
 
     id: UUID
     fence: int
@@ -98,10 +111,23 @@ class Claim:
     payload: Mapping[str, Any]
     attempt: int
     must_look: bool
+    store: str | None = None
+    reopened: bool = False
 
 
-def promise(kind: str, payload: dict[str, Any], *, lane: str, uid: str | None = None) -> Promise:
-    """Promise something in the transaction of the operation that runs; the same ``uid`` twice is one promise."""
+class Asked(Protocol):
+    """What the log keeps of one request and its answer: a dataclass of plain values (``tickets.wire.Exchange``)."""
+
+    __dataclass_fields__: Any
+
+
+def promise(
+    kind: str, payload: dict[str, Any], *, lane: str, uid: str | None = None, store: str | None = None
+) -> Promise:
+    """Promise something in the transaction of the operation that runs; the same ``uid`` twice is one promise.
+
+    ``store``: the ticket store that this writes to, so that it waits while that store is not to be asked.
+    """
     if not in_operation():
         raise RuntimeError("outbox.promise belongs inside an operation")
     if uid and (already := db.session.scalar(select(Promise).where(Promise.uid == uid))):
@@ -112,6 +138,7 @@ def promise(kind: str, payload: dict[str, Any], *, lane: str, uid: str | None = 
         id=uuid7(),
         lane=lane,
         lane_seq=(last or 0) + 1,
+        store=store,
         kind=kind,
         payload=payload,
         payload_sha256=hashlib.sha256(rfc8785.dumps(payload)).hexdigest(),
@@ -119,6 +146,7 @@ def promise(kind: str, payload: dict[str, Any], *, lane: str, uid: str | None = 
         state="pending",
         attempts=0,
         forgiven=0,
+        excused_s=0,
         fence=0,
         created_at=clock.now(),
         next_at=clock.now(),
@@ -143,27 +171,59 @@ def release_expired() -> int:
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 
+def room_for_all(_store: str) -> int:
+    """How many promises of a store may be worked on at once when nothing speaks against it."""
+    return AT_ONCE
+
+
 @operation
-def claim(worker: str) -> Claim | None:
-    """Lease the oldest promise that is due and heads its lane; None when nothing is due."""
-    taken = db.session.scalar(_due().limit(1).with_for_update(skip_locked=True))
-    if taken is None:
-        return None
-    must_look = taken.attempts > 0
-    taken.state, taken.leased_by, taken.lease_until = "leased", worker, clock.now() + LEASE
-    taken.fence += 1
-    taken.attempts += 1
-    db.session.add(Attempt(promise_id=taken.id, n=taken.attempts, worker=worker, started_at=clock.now()))
-    return Claim(taken.id, taken.fence, taken.uid, taken.kind, dict(taken.payload), taken.attempts, must_look)
+def claim(worker: str, room: Callable[[str], int] = room_for_all) -> Claim | None:
+    """Lease the oldest promise that is due, heads its lane and whose store has room; None when there is none.
+
+    ``room``: how many promises of a store may be leased together, asked inside the transaction.
+    """
+    full: set[str] = set()
+    while taken := db.session.scalar(_due(full).limit(1).with_for_update(skip_locked=True)):
+        if taken.store is None or _has_room(taken.store, room):
+            return _lease(taken, worker)
+        full.add(taken.store)
+    return None
 
 
-def _due() -> Any:
+def _due(full: set[str]) -> Any:
     earlier = aliased(Promise)
     waits_behind = exists().where(
         earlier.lane == Promise.lane, earlier.lane_seq < Promise.lane_seq, earlier.state.in_(OPEN_STATES)
     )
     ready = Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now())
-    return select(Promise).where(ready, ~waits_behind).order_by(Promise.next_at, Promise.id)
+    elsewhere = or_(Promise.store.is_(None), Promise.store.not_in(full))
+    return select(Promise).where(ready, elsewhere, ~waits_behind).order_by(Promise.next_at, Promise.id)
+
+
+def _has_room(store: str, room: Callable[[str], int]) -> bool:
+    """One claim at a time counts for a store, or two would both take its last place."""
+    serialize(f"claims of {store}")
+    leased = select(func.count()).select_from(Promise).where(Promise.store == store, Promise.state == "leased")
+    return (db.session.scalar(leased) or 0) < room(store)
+
+
+def _lease(taken: Promise, worker: str) -> Claim:
+    must_look = taken.attempts > 0
+    taken.state, taken.leased_by, taken.lease_until = "leased", worker, clock.now() + LEASE
+    taken.fence += 1
+    taken.attempts += 1
+    db.session.add(Attempt(promise_id=taken.id, n=taken.attempts, worker=worker, started_at=clock.now(), exchanges=[]))
+    return Claim(
+        id=taken.id,
+        fence=taken.fence,
+        uid=taken.uid,
+        kind=taken.kind,
+        payload=dict(taken.payload),
+        attempt=taken.attempts,
+        must_look=must_look,
+        store=taken.store,
+        reopened=taken.reopened_at is not None,
+    )
 
 
 # ---- settling: only the holder of the fence may write ------------------------------------------------
@@ -179,10 +239,17 @@ def delivered(claim: Claim, remote_ref: str | None) -> bool:
 def try_again(claim: Claim, error: str, *, after: timedelta | None = None) -> bool:
     """The try failed, or its outcome is unknown: wait (full jitter, doubling) and look first next time."""
     row = db.session.get_one(Promise, claim.id)
-    if claim.attempt - row.forgiven >= MOST_TRIES or clock.now() - row.created_at > OLDEST:
+    tries, age = claim.attempt - row.forgiven, clock.now() - row.created_at - timedelta(seconds=row.excused_s)
+    if tries >= MOST_TRIES or age > OLDEST:
         return _settle(claim, "dead", "gave_up", last_error=error)
-    wait = max(_jitter(claim.attempt), after or timedelta())
+    wait = max(_jitter(tries), after or timedelta())
     return _settle(claim, "retry_wait", "retry", last_error=error, next_at=clock.now() + wait)
+
+
+@operation
+def put_back(claim: Claim, error: str, *, until: datetime) -> bool:
+    """The store was not to be asked, which is not this promise's fault: it goes back to its place, and the try is none."""
+    return _settle(claim, "pending", "put_back", last_error=error, next_at=until, forgiven=Promise.forgiven + 1)
 
 
 @operation
@@ -192,12 +259,47 @@ def hold(claim: Claim, error: str) -> bool:
 
 
 @operation
+def excuse(store: str, seconds: int) -> None:
+    """So long the store was not to be asked: that time does not age what waits for it."""
+    _update((Promise.store == store) & Promise.state.in_(OPEN_STATES), excused_s=Promise.excused_s + seconds)
+
+
+@operation
+def hasten(store: str, until: datetime) -> None:
+    """The store is asked again at this moment: whatever would wait longer may go then."""
+    _update((Promise.store == store) & Promise.state.in_(READY_STATES) & (Promise.next_at > until), next_at=until)
+
+
+@operation
+def note(claim: Claim, asked: Sequence[Asked]) -> None:
+    """Keep what was asked and answered in this try; of very many, the first and the last."""
+    kept = asked if len(asked) <= MOST_EXCHANGES else [*asked[: MOST_EXCHANGES // 2], *asked[-MOST_EXCHANGES // 2 :]]
+    db.session.execute(
+        update(Attempt)
+        .where(Attempt.promise_id == claim.id, Attempt.n == claim.attempt)
+        .values(exchanges=[asdict(each) for each in kept])
+        .execution_options(synchronize_session=False)
+    )
+
+
+@operation
+def reopen(promise_id: UUID) -> bool:
+    """What was delivered is no longer there: promise it again under the same uid. False when it is open already."""
+    row = db.session.get_one(Promise, promise_id, with_for_update=True)
+    if row.state != "delivered":
+        return False
+    row.state, row.settled_at, row.reopened_at = "unknown", None, clock.now()
+    row.next_at, row.created_at, row.forgiven, row.excused_s = clock.now(), clock.now(), row.attempts, 0
+    return True
+
+
+@operation
 def retry_now(promise_id: UUID) -> Promise:
     """A person says: try again. Tries count anew; the next one still looks first."""
     row = db.session.get_one(Promise, promise_id, with_for_update=True)
     if row.state in (*READY_STATES, "held", "dead"):
         row.state = "unknown" if row.attempts else "pending"
-        row.next_at, row.created_at, row.forgiven = clock.now(), clock.now(), row.attempts
+        row.next_at, row.created_at, row.forgiven, row.excused_s = clock.now(), clock.now(), row.attempts, 0
     return row
 
 
@@ -226,6 +328,10 @@ def _settle(claim: Claim, state: str, outcome: str, **values: Any) -> bool:
     return bool(done.rowcount)  # type: ignore[attr-defined]
 
 
+def _update(condition: Any, **values: Any) -> None:
+    db.session.execute(update(Promise).where(condition).values(**values).execution_options(synchronize_session=False))
+
+
 def _jitter(attempt: int) -> timedelta:
     """Full jitter: anywhere between nothing and 10 s × 2ⁿ, at most an hour."""
     most = min(FIRST_WAIT.total_seconds() * 2 ** min(attempt, 12), LONGEST_WAIT.total_seconds())
@@ -235,6 +341,12 @@ def _jitter(attempt: int) -> timedelta:
 def waiting() -> int:
     """How many promises are not kept yet."""
     return db.session.scalar(select(func.count()).select_from(Promise).where(Promise.state.in_(OPEN_STATES))) or 0
+
+
+def waits_for(store: str) -> bool:
+    """Whether anything that is due waits for this store."""
+    ready = Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now())
+    return bool(db.session.scalar(select(exists().where(Promise.store == store, ready))))
 
 
 def due_now() -> bool:

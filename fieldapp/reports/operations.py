@@ -139,8 +139,8 @@ def _keep(record_id: UUID, revision: int, made: _Made, *, first: bool) -> Report
 
 
 def _promise_what_follows(report: Report, record: ServiceRecord) -> None:
-    payload = {"report": str(report.id), "visit": str(record.visit_id)}
-    outbox.promise("report_issued", payload, lane=record.visit.ticket.lane, uid=f"report_issued:{report.id}")
+    payload, ticket = {"report": str(report.id), "visit": str(record.visit_id)}, record.visit.ticket
+    outbox.promise("report_issued", payload, lane=ticket.lane, uid=f"report_issued:{report.id}", store=ticket.store)
     edition = next(name for name, revision in EDITIONS.items() if revision == report.revision)
     more = {"record": str(record.id), "edition": edition}
     lane = f"languages:{record.id}"

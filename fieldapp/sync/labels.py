@@ -10,6 +10,7 @@ KINDS = {
     "report_languages": lazy("Make the report in the other languages"),
     "visit_unfinished": lazy("Tell the ticket that the visit could not be finished"),
     "done_despite_cancellation": lazy("Tell the ticket that work was done despite the cancellation"),
+    "ticket_hinted": lazy("Look at a ticket that the store says has changed"),
 }
 # word, tone, icon
 STATES = {
@@ -27,6 +28,7 @@ OUTCOMES = {
     "delivered": lazy("Delivered"),
     "retry": lazy("Did not work"),
     "held": lazy("Not accepted"),
+    "put_back": lazy("The store is left alone for now"),
     "gave_up": lazy("Given up"),
     None: lazy("No answer: the worker was stopped"),
 }

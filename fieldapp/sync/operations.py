@@ -14,6 +14,7 @@ from fieldapp.extensions import db, operation
 from fieldapp.i18n import _
 from fieldapp.offline.operations import Receipt
 from fieldapp.outbox import Promise
+from fieldapp.sync import breaker
 from fieldapp.sync.models import WorkerBeat
 
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -24,6 +25,8 @@ LONGEST_REASON = 500
 def try_again(promise_id: UUID, *, by: User) -> Receipt:
     """Keep this promise now; tries count anew (raises NotFound, NotAllowedNow)."""
     promise = _undecided(promise_id)
+    if promise.store:
+        breaker.ask_now(promise.store)
     outbox.retry_now(promise.id)
     audit.record("delivery.retried", "outbox", promise.id, by=by.id, kind=promise.kind)
     return {"delivery": str(promise.id), "state": promise.state}

@@ -9,28 +9,31 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
 
 from fieldapp import clock, crashpoints, outbox
 from fieldapp.errors import FieldAppError, Invalid, NotFound, TooLarge
-from fieldapp.extensions import db
+from fieldapp.extensions import db, operation, settings
 from fieldapp.i18n import _
 from fieldapp.outbox import Claim
 from fieldapp.records.photos import alert_missing_photos
 from fieldapp.records.uploads import prune_uploads
-from fieldapp.sync import operations
+from fieldapp.sync import breaker, operations
 from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.pull import pull
+from fieldapp.tickets import wire
 from fieldapp.tickets.store import Conflict, Denied, Rejected, Retry, StoreError
 from fieldapp.tickets.stores import store
+from fieldapp.tickets.wire import Exchange
 
 POLL = timedelta(seconds=1)
 PULL_EVERY = timedelta(seconds=15)
 BEAT_EVERY = timedelta(seconds=10)
 PHOTOS_EVERY = timedelta(minutes=10)
+CALL_S = 100  # all that one promise may ask of the store together; its lease is longer
 PERMANENT = (Rejected, Conflict, NotFound, Invalid, TooLarge)
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ def run(stop: Event, name: str | None = None) -> None:
     """Work until ``stop`` is set; the promise in hand is finished first."""
     name, rhythm = name or worker_name(), Rhythm()
     log.info("worker starts", extra={"worker": name})
+    breaker.ask_now(settings.ticket_store)  # whoever starts it may have mended the credentials
     try:
         while not stop.is_set():
             if not _step(name, rhythm):
@@ -78,14 +82,15 @@ def run_once(name: str) -> bool:
         db.session.rollback()
         return False
     outbox.release_expired()
-    claim = outbox.claim(name)
+    claim = outbox.claim(name, breaker.room)
     if claim is None:
         return False
     crashpoints.reach("after_claim")
-    settle = _outcome(claim)
+    with wire.kept() as asked, wire.within(CALL_S):
+        settle = _outcome(claim, asked)
     crashpoints.reach("before_settle")
     db.session.rollback()
-    if not settle():
+    if not _written(claim, settle, asked):
         log.warning("lease was lost", extra={"kind": claim.kind, "uid": claim.uid})
     crashpoints.reach("after_settle")
     return True
@@ -99,24 +104,50 @@ def worker_name() -> str:
 # ---- one promise ----------------------------------------------------------------------------------------
 
 
-def _outcome(claim: Claim) -> Callable[[], bool]:
+def _outcome(claim: Claim, asked: Sequence[Exchange]) -> Callable[[], bool]:
     """Do what the promise asks; the way to write down how it went."""
     try:
         if claim.kind not in HANDLERS:
             raise Rejected(_("Nobody here knows how to keep a promise of the kind “%(kind)s”.", kind=claim.kind))
         reference = HANDLERS[claim.kind](claim)
-    except Denied as denied:
-        # A person's "try again" forgives the tries so far, so waiting for credentials burns none.
-        sentence = _("The ticket store does not accept our credentials: %(why)s", why=denied)
-        return lambda: outbox.hold(claim, sentence)
     except PERMANENT as error:
-        sentence = _sentence(error)
-        return lambda: outbox.hold(claim, sentence)
+        sentence, answered = _sentence(error), any(each.status is not None for each in asked)
+        return lambda: _answered(claim, answered) and outbox.hold(claim, sentence)
     except Exception as error:
-        log.exception("a promise was not kept", extra={"kind": claim.kind, "uid": claim.uid, "attempt": claim.attempt})
-        sentence, after = _sentence(error), error.after if isinstance(error, Retry) else 0
-        return lambda: outbox.try_again(claim, sentence, after=timedelta(seconds=after))
-    return lambda: outbox.delivered(claim, reference)
+        facts = {"kind": claim.kind, "uid": claim.uid, "attempt": claim.attempt, "error": _sentence(error)}
+        log.warning("a promise was not kept", extra=facts, exc_info=not isinstance(error, StoreError))
+        failed = error  # the name of an except clause ends with it
+        return lambda: _not_kept(claim, failed)
+    return lambda: _answered(claim, True) and outbox.delivered(claim, reference)
+
+
+@operation
+def _written(claim: Claim, settle: Callable[[], bool], asked: Sequence[Exchange]) -> bool:
+    """Settle, say what it means for the store, and keep what was asked and answered, together."""
+    if asked:
+        outbox.note(claim, asked)
+    return settle()
+
+
+def _answered(claim: Claim, answered: bool) -> bool:
+    """The store answered in its own words, be it a refusal: it is well. Always true, so that it reads in a row."""
+    if claim.store and answered:
+        breaker.well(claim.store)
+    return True
+
+
+def _not_kept(claim: Claim, error: Exception) -> bool:
+    """What concerns the store as a whole is none of this promise's tries; the rest is tried again."""
+    until = breaker.told(claim.store, error) if claim.store else None
+    sentence = _sentence(error)
+    if isinstance(error, Denied):
+        sentence = _("The ticket store does not accept our credentials: %(why)s", why=error)
+        if until is None:
+            return outbox.hold(claim, sentence)
+    if until is not None:
+        return outbox.put_back(claim, sentence, until=until)
+    after = error.after if isinstance(error, Retry) else 0
+    return outbox.try_again(claim, sentence, after=timedelta(seconds=after))
 
 
 def _sentence(error: Exception) -> str:
@@ -133,10 +164,16 @@ def _sentence(error: Exception) -> str:
 
 def pull_now() -> None:
     """Read the store's changes; what goes wrong is logged and stands on the page, and the worker goes on."""
+    theirs = store()
+    if not breaker.may_read(theirs.name):
+        return
     try:
-        pull(store())
+        pull(theirs)
     except StoreError as error:
+        breaker.told(theirs.name, error)
         log.warning("the ticket store could not be read", extra={"error": str(error)})
+    else:
+        breaker.read_well(theirs.name)
 
 
 def look_after_photos() -> None:

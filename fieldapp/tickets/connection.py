@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fieldapp.config import Settings
@@ -24,9 +24,12 @@ class Connection:
     proxy: str = ""
 
 
-def of(settings: Settings) -> Connection:
-    """The installation's connection (raises BadMapping when the mapping's file cannot be used)."""
+def of(settings: Settings, over: StoreMapping | None = None) -> Connection:
+    """The installation's connection; ``over`` lies over the words of the mapping's file (raises BadMapping when that cannot
+    be used)."""
     words = mapping.read(Path(settings.store_mapping)) if settings.store_mapping else StoreMapping()
+    if over is not None:  # an empty field name still has a word to say to the adapter's own
+        words = replace(words.changed(over), fields={**words.fields, **over.fields})
     return Connection(
         address=settings.store_url.rstrip("/"),
         user=settings.store_user,

@@ -197,6 +197,10 @@ class Unreachable(Retry):
     """No answer that can be believed: no connection, no end in time, a 5xx, or a page that is not the store's."""
 
 
+class Throttled(Retry):
+    """The store asks us to send less (429): that concerns everything we send, not only this."""
+
+
 class Conflict(StoreError):
     """The ticket changed since ``base``; our note is in, the status is left to a person."""
 
@@ -211,3 +215,7 @@ class Denied(StoreError):
 
 class Rejected(StoreError):
     """The store will never take this as it is: a person must look."""
+
+
+class TooBig(Rejected):
+    """The store takes no file of this size: a link stands in for it."""

@@ -527,8 +527,8 @@ def _needed(text: str, field: str) -> str:
 
 
 def _tell_store(visit: Visit, kind: str) -> None:
-    payload = {"visit": str(visit.id)}
-    outbox.promise(kind, payload, lane=visit.ticket.lane, uid=f"{kind}:{visit.id}")
+    payload, ticket = {"visit": str(visit.id)}, visit.ticket
+    outbox.promise(kind, payload, lane=ticket.lane, uid=f"{kind}:{visit.id}", store=ticket.store)
 
 
 def _text(value: object) -> str | None:
