@@ -12,8 +12,12 @@ from fieldapp.tickets import connection
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.store import TicketStore
 from fieldapp.tickets.stores.embedded import EmbeddedStore
+from fieldapp.tickets.stores.redmine import RedmineStore
 
-STORES: dict[str, Callable[[Connection], TicketStore]] = {"embedded": EmbeddedStore}
+STORES: dict[str, Callable[[Connection], TicketStore]] = {
+    "embedded": EmbeddedStore,
+    "redmine": RedmineStore,
+}
 _kept = threading.local()  # log-ins and open connections are not for several threads at once
 
 
