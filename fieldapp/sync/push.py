@@ -18,12 +18,13 @@ from fieldapp.sync import ended, notes
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.operations import expect_back
-from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, TicketStore
+from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, TicketStore, TooBig
 from fieldapp.tickets.stores import STORES, named
 from fieldapp.visits.models import Visit
 from fieldapp.visits.queries import events_of
 
 ENDED = ("closed", "suspended")  # set by the office: never written over
+UNFINISHED = "in_progress"
 
 
 def deliver_report(claim: Claim) -> str:
@@ -35,19 +36,28 @@ def deliver_report(claim: Claim) -> str:
     store = _store_of(visit.ticket)
     with force_locale(settings.locale):
         note = notes.of_record(record)
-        file = NewFile(name=report.file_name, media_type="application/pdf", content=blobs.get(report.sha256))
-        fits = store.caps.max_file is None or len(file.content) <= store.caps.max_file
-        if not fits:
-            note = f"{note}\n{notes.too_large(f'{settings.base_url}/reports/{report.id}.pdf')}"
+        link = f"{note}\n{notes.too_large(link_to(report))}"
+    file = NewFile(name=report.file_name, media_type="application/pdf", content=blobs.get(report.sha256))
     change = Change(
         uid=claim.uid,
         ticket=visit.ticket.ref,
         note=note,
         author=record.author.name,
-        files=(file,) if fits else (),
-        status=_status_after(report),
+        files=(file,),
+        status=status_after(report),
     )
-    return _write(store, visit.ticket, change)
+    linked = replace(change, note=link, files=())
+    if store.caps.max_file is not None and len(file.content) > store.caps.max_file:
+        return _write(store, visit.ticket, linked, claim)
+    try:
+        return _write(store, visit.ticket, change, claim)
+    except TooBig:  # what it took of a first try stands under the same uid, so looking comes first here too
+        return _write(store, visit.ticket, linked, claim)
+
+
+def link_to(report: Report) -> str:
+    """Where people of the company find a report."""
+    return f"{settings.base_url}/reports/{report.id}.pdf"
 
 
 def tell_unfinished(claim: Claim) -> str:
@@ -58,8 +68,8 @@ def tell_unfinished(claim: Claim) -> str:
     with force_locale(settings.locale):
         note = notes.of_unfinished(visit, events_of(visit))
     author = visit.lead.name if visit.lead else ""
-    change = Change(uid=claim.uid, ticket=visit.ticket.ref, note=note, author=author, status="in_progress")
-    return _write(_store_of(visit.ticket), visit.ticket, change)
+    change = Change(uid=claim.uid, ticket=visit.ticket.ref, note=note, author=author, status=UNFINISHED)
+    return _write(_store_of(visit.ticket), visit.ticket, change, claim)
 
 
 def tell_done_despite_cancellation(claim: Claim) -> str:
@@ -72,10 +82,10 @@ def tell_done_despite_cancellation(claim: Claim) -> str:
         note = notes.of_done_despite_cancellation(visit, events_of(visit))
     author = visit.lead.name if visit.lead else ""
     change = Change(uid=claim.uid, ticket=visit.ticket.ref, note=note, author=author)
-    return _write(_store_of(visit.ticket), visit.ticket, change)
+    return _write(_store_of(visit.ticket), visit.ticket, change, claim)
 
 
-def _status_after(report: Report) -> str | None:
+def status_after(report: Report) -> str | None:
     """The first report moves the ticket; a manager's signature or a correction afterwards does not."""
     if report.revision > 1 or report.record.is_correction:
         return None
@@ -92,8 +102,13 @@ def _store_of(ticket: Ticket) -> TicketStore:
 # ---- writing: no transaction is open while the store is asked -------------------------------------------
 
 
-def _write(store: TicketStore, ticket: Ticket, change: Change) -> str:
-    """Push and return the note's name in the store. A status that the office set meanwhile stays (raises Rejected)."""
+def _write(store: TicketStore, ticket: Ticket, change: Change, claim: Claim) -> str:
+    """Push and return the note's name in the store. A status that the office set meanwhile stays (raises Rejected).
+
+    What was delivered once and then found missing brings back the note and its file only: the status is people's since.
+    """
+    if claim.reopened:
+        change = replace(change, status=None)
     if ticket.merged_into:
         if there := ended.standing_in(store, ticket, change):
             return there.ref

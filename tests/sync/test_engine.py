@@ -1,0 +1,155 @@
+"""What a worker asks of a store is written down; sizes and limits are met; a retry looks first."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import pytest
+from flask import Response
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from fieldapp import clock
+from fieldapp.accounts.models import User
+from fieldapp.extensions import db
+from fieldapp.outbox import LEASE, MOST_EXCHANGES, Attempt, Promise
+from fieldapp.records.queries import record_of
+from fieldapp.sync import worker
+from fieldapp.tickets import wire
+from fieldapp.tickets.wire import Exchange
+from fieldapp.visits.models import Visit
+from tests.records.samples import signed
+from tests.sync.conftest import due_at
+from tests.sync.double import NAME, TOKEN, Double, app, double, said, ticket_in  # noqa: F401 - fixtures
+from tests.sync.test_handlers import PDF, issued, issued_already
+
+
+def once(answer: Response) -> Callable[[str, str], Response | None]:
+    """This answer to the first write, and the truth to everything after."""
+    answers = [answer]
+    return lambda method, _path: answers.pop() if method == "POST" and answers else None
+
+
+def tries() -> list[Attempt]:
+    db.session.rollback()
+    return list(db.session.scalars(select(Attempt).order_by(Attempt.n)))
+
+
+# ---- what was asked and answered ---------------------------------------------------------------------------
+
+
+def test_each_try_keeps_what_was_asked_and_answered_and_no_secret(double: Double, unfinished) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    row = unfinished(ticket_in(double, "T-1"))
+    double.token = "another"
+
+    worker.run_once("w")
+    double.token = TOKEN
+    worker.breaker.ask_now(NAME)
+    worker.run_once("w")
+
+    refused, delivered = tries()
+    assert [(each["method"], each["path"], each["status"]) for each in refused.exchanges] == [
+        ("GET", "/tickets/T-1/notes", 401)
+    ]
+    assert [each["status"] for each in delivered.exchanges] == [200, 201, 200]
+    assert TOKEN not in str(refused.exchanges)
+    assert "bad token" in refused.exchanges[0]["excerpt"]
+    assert delivered.exchanges[1]["request_sha256"] != hashlib.sha256(b"").hexdigest()
+    assert row.uid in delivered.exchanges[2]["excerpt"]
+
+
+def test_the_page_shows_what_was_asked_and_answered(
+    double: Double,  # noqa: F811
+    unfinished,  # type: ignore[no-untyped-def]
+    logged_in: Callable[[User], FlaskClient],
+    dispatcher: User,
+) -> None:
+    unfinished(ticket_in(double, "T-1"))
+    double.after = once(said({"error": "<b>gone</b>"}, 500))
+    worker.run_once("w")
+
+    text = logged_in(dispatcher).get("/deliveries").get_data(as_text=True)
+
+    assert "POST /tickets/T-1/notes" in text
+    assert "500" in text
+    assert "&lt;b&gt;gone" in text
+
+
+def test_of_very_many_exchanges_the_first_and_the_last_are_kept(
+    double: Double,  # noqa: F811
+    unfinished,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unfinished(ticket_in(double, "T-1"))
+
+    def chatty(_claim: object) -> None:
+        wire._exchanges.get().extend(Exchange("GET", f"/{n}", 200, "", "") for n in range(100))  # type: ignore[union-attr]
+
+    monkeypatch.setitem(worker.HANDLERS, "visit_unfinished", chatty)
+    worker.run_once("w")
+
+    kept = [each["path"] for each in tries()[0].exchanges]
+    assert len(kept) == MOST_EXCHANGES
+    assert (kept[0], kept[-1]) == ("/0", "/99")
+
+
+def test_a_call_ends_before_its_lease(double: Double, unfinished, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    unfinished(ticket_in(double, "T-1"))
+    left = []
+
+    def look(_claim: object) -> None:
+        left.append((wire._until.get() or 0) - time.monotonic())
+
+    monkeypatch.setitem(worker.HANDLERS, "visit_unfinished", look)
+    worker.run_once("w")
+
+    assert 90 < left[0] < LEASE.total_seconds() - 10
+
+
+# ---- sizes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def report(double: Double, on_site: Callable[..., Visit], engineer: User) -> Promise:  # noqa: F811
+    """The promise to deliver a signed record's report."""
+    visit = on_site(ticket_in(double, "T-1"))
+    signed(visit, engineer)
+    issued_already()
+    made = issued(visit)
+    assert record_of(visit) is not None
+    return db.session.scalars(select(Promise).where(Promise.uid == f"report_issued:{made.id}")).one()
+
+
+def test_a_report_goes_in_with_its_file(double: Double, report: Promise) -> None:  # noqa: F811
+    worker.run_once("w")
+
+    (note,) = double.notes("T-1")
+    assert (note["uid"], note["status"], len(note["files"])) == (report.uid, "resolved", 1)
+
+
+def test_a_file_that_the_store_finds_too_large_becomes_a_link(double: Double, report: Promise) -> None:  # noqa: F811
+    double.largest = len(PDF) // 2
+
+    worker.run_once("w")
+
+    (note,) = double.notes("T-1")
+    assert note["files"] == []
+    assert f"/reports/{report.payload['report']}.pdf" in note["text"]
+    db.session.refresh(report)
+    assert report.state == "delivered"
+
+
+def test_a_link_whose_answer_was_lost_is_found_and_not_written_again(double: Double, report: Promise) -> None:  # noqa: F811
+    double.largest = len(PDF) // 2
+    lost = [said({}, 201), said({}, 500)]
+    double.after = lambda method, _path: lost.pop() if method == "POST" and double.notes("T-1") and lost else None
+
+    worker.run_once("w")
+    due_at(clock.now())
+    double.after = lambda _method, _path: None
+    worker.run_once("w")
+
+    db.session.refresh(report)
+    assert (report.state, len(double.notes("T-1")), double.notes("T-1")[0]["files"]) == ("delivered", 1, [])
