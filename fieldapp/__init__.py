@@ -31,6 +31,7 @@ from fieldapp.offline import answers
 from fieldapp.offline import views as offline
 from fieldapp.records import views as records
 from fieldapp.reports import views as reports
+from fieldapp.sync import hooks
 from fieldapp.sync import views as sync
 from fieldapp.tickets import views as tickets
 from fieldapp.today import history, pack
@@ -54,6 +55,7 @@ PAGES = (
     exceptions,
     devices,
     sync,
+    hooks,
     health,
 )
 

@@ -16,7 +16,7 @@ from fieldapp.extensions import contended
 from fieldapp.i18n import _
 
 log = logging.getLogger(__name__)
-PROGRAMS_ONLY = "/offline/"  # no person opens what lies here
+PROGRAMS_ONLY = ("/offline/", "/hooks/")  # no person opens what lies here
 # When not even the page of an error can be made. No style: the policy of every answer forbids what is not ours.
 LAST_RESORT = Markup('<!doctype html><html lang="en"><title>Error</title><h1>Error</h1><p>{sentence}</p></html>')
 

@@ -41,10 +41,11 @@ class LoginNeeded(FieldAppError):
 
 @dataclass(frozen=True)
 class Access:
-    """What a view declares: open to all, or to these roles."""
+    """What a view declares: open to all, or to these roles. ``signed``: a program writes there and proves itself."""
 
     roles: tuple[str, ...]
     open: bool = False
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ def requires(*roles: str) -> Callable[[V], V]:
 def public(view: V) -> V:
     """Declare a view open to everybody."""
     view.access = Access((), open=True)  # type: ignore[attr-defined]
+    return view
+
+
+def signed_by_sender(view: V) -> V:
+    """Declare a view that programs write to from elsewhere: it checks their signature itself, and no cookie counts."""
+    view.access = Access((), open=True, signed=True)  # type: ignore[attr-defined]
     return view
 
 
@@ -125,7 +132,7 @@ def check_text() -> None:
 
 def check_origin() -> None:
     """Writes must come from our own pages: ``Sec-Fetch-Site``, or without it an ``Origin`` equal to the host."""
-    if request.method in SAFE_METHODS:
+    if request.method in SAFE_METHODS or _signed():
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -136,6 +143,11 @@ def check_origin() -> None:
     if not allowed:
         log.warning("write from elsewhere refused", extra={"path": _path(), "site": site})
         raise Refused(_("This request did not come from a page of this app."), code="cross_site")
+
+
+def _signed() -> bool:
+    access: Access | None = getattr(current_app.view_functions.get(request.endpoint or ""), "access", None)
+    return access is not None and access.signed
 
 
 def check_access() -> None:

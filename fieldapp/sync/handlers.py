@@ -8,7 +8,7 @@ from uuid import UUID
 from fieldapp.i18n import LOCALES
 from fieldapp.outbox import Claim
 from fieldapp.reports import operations as reports
-from fieldapp.sync import push
+from fieldapp.sync import hooks, push
 
 Handler = Callable[[Claim], str | None]
 
@@ -31,4 +31,5 @@ HANDLERS: dict[str, Handler] = {
     "report_languages": issue_languages,
     "visit_unfinished": push.tell_unfinished,
     "done_despite_cancellation": push.tell_done_despite_cancellation,
+    "ticket_hinted": hooks.look,
 }

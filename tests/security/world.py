@@ -275,6 +275,7 @@ def _learn(world: World) -> None:
         "number": keys(DeskTicket.number, DeskTicket.uid == "intake") + keys(DeskTicket.number)[:1],
         "file_id": keys(DeskFile.id)[:1],
         "content_hash": [*keys(ServiceRecord.content_hash, ServiceRecord.signed_at.is_not(None))[:1], "0" * 64],
+        "store": ["embedded"],
         "kind": ["customers"],
         "size": ["thumb", "full"],
         "role": ["customer", "engineer", "manager", "backup_ack"],
