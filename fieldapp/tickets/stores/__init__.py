@@ -13,9 +13,11 @@ from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.store import TicketStore
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 from fieldapp.tickets.stores.redmine import RedmineStore
+from fieldapp.tickets.stores.rt import RequestTrackerStore
 
 STORES: dict[str, Callable[[Connection], TicketStore]] = {
     "embedded": EmbeddedStore,
+    "rt": RequestTrackerStore,
     "redmine": RedmineStore,
 }
 _kept = threading.local()  # log-ins and open connections are not for several threads at once

@@ -1,0 +1,174 @@
+"""A Request Tracker 5 of our own on this machine: fresh database, our queue and custom fields, users with tokens.
+
+The programs come from Debian (``.setup/setup.sh test``); everything that they write lies in one folder, nothing listens
+outside loopback, no mail is sent. By hand, until Ctrl-C::
+
+    .venv/bin/python -m tests.stores.rt_server 8091
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+SERVER = Path("/usr/share/request-tracker5/libexec/rt-server")
+SETUP = shutil.which("rt-setup-database-5", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+SEED = Path(__file__).with_name("rt-seed.pl")
+ROOT_PASSWORD = "the password of root"
+TRIES, PAUSE_S = 300, 0.1
+
+CONFIG = """\
+Set($rtname, 'it.example');
+Set($Organization, 'it.example');
+Set($DatabaseType, 'SQLite');
+Set($DatabaseName, '{folder}/rt.sqlite');
+Set($DatabaseAdmin, '');
+Set($WebDomain, '127.0.0.1');
+Set($WebPort, {port});
+Set($Timezone, 'UTC');
+Set($BcryptCost, 4);
+Set($MailCommand, 'testfile');
+Set($LogToSyslog, undef);
+Set($LogToSTDERR, 'warning');
+Set($MaxAttachmentSize, {max_file});
+Set($WebSessionClass, 'Apache::Session::File');
+$RT::MasonDataDir = '{folder}/mason';
+$RT::MasonSessionDir = '{folder}/session';
+{more}
+1;
+"""
+
+
+@dataclass(frozen=True)
+class RequestTracker:
+    """Where it listens and the tokens of its users: ``fieldapp``, ``agent``, ``readonly``,
+    ``shanghai``, ``unmarked`` (who may not set custom fields) and ``root``."""
+
+    port: int
+    tokens: Mapping[str, str] = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, told: object = None, *, user: str = "agent") -> Any:
+        """Ask its REST 2.0 as somebody else, and give the answer's JSON."""
+        headers = {"Authorization": f"token {self.tokens[user]}", "Content-Type": "application/json"}
+        body = None if told is None else json.dumps(told).encode()
+        with urlopen(Request(f"{self.address}/REST/2.0{path}", body, headers, method=method), timeout=60) as answer:
+            return json.load(answer)
+
+
+def missing() -> str | None:
+    """Why it cannot be started here, in a sentence."""
+    if SETUP and SERVER.exists():
+        return None
+    return "Request Tracker 5 is not installed: Debian's request-tracker5, rt5-db-sqlite and rt5-standalone (make setup-test)"
+
+
+@contextmanager
+def running(folder: Path, *, port: int = 0, max_file: int = 20_000_000, more: str = "") -> Iterator[RequestTracker]:
+    """A server with a fresh database in ``folder``. It ends with this block, or with this process, however that ends."""
+    port = port or _free_port()
+    environment = _configured(folder, port, max_file, more)
+    tokens = _seeded(folder, environment)
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(_command(port), env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        tracker = RequestTracker(port, tokens)
+        _wait(tracker, server, folder)
+        yield tracker
+    finally:
+        _stop(server)
+
+
+def _configured(folder: Path, port: int, max_file: int, more: str) -> dict[str, str]:
+    for name in ("site.d", "mason", "session"):
+        (folder / name).mkdir(parents=True)
+    config = CONFIG.replace("{folder}", str(folder)).replace("{port}", str(port)).replace("{max_file}", str(max_file))
+    (folder / "site.pm").write_text(config.replace("{more}", more))
+    ours = {
+        "RT_SITE_CONFIG": str(folder / "site.pm"),
+        "RT_SITE_CONFIG_DIR": str(folder / "site.d"),
+        "TMPDIR": str(folder),
+    }
+    return {**os.environ, **ours}
+
+
+def _seeded(folder: Path, environment: dict[str, str]) -> Mapping[str, str]:
+    password = folder / "root-password"
+    password.touch(mode=0o600)
+    password.write_text(ROOT_PASSWORD)
+    options = ["--action", "init", "--skip-create", "--root-password-file", str(password)]
+    _run([str(SETUP), *options], environment)
+    return json.loads(_run(["perl", str(SEED)], environment))
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def _command(port: int) -> list[str]:
+    """The kernel ends it when we die; its workers end with it."""
+    with_us = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+    options = ["--server", "Starlet", "--host", "127.0.0.1", "--port", str(port), "--max-workers", "2"]
+    return [*with_us, str(SERVER), *options]
+
+
+def _wait(tracker: RequestTracker, server: subprocess.Popen[bytes], folder: Path) -> None:
+    ask = Request(f"{tracker.address}/REST/2.0/rt", headers={"Authorization": f"token {tracker.tokens['fieldapp']}"})
+    for _ in range(TRIES):
+        assert server.poll() is None, (folder / "server.log").read_text(errors="replace")[-2000:]
+        try:
+            urlopen(ask, timeout=10).close()
+        except OSError:
+            time.sleep(PAUSE_S)
+        else:
+            return
+    raise AssertionError((folder / "server.log").read_text(errors="replace")[-2000:])
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """It and its workers, which form a process group of their own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+            server.wait(timeout=10)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _by_hand(port: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="rt-") as folder, running(Path(folder) / "rt", port=port) as tracker:
+        print(f"{tracker.address}  root / {ROOT_PASSWORD}, fieldapp / the password of fieldapp")
+        print(json.dumps(dict(tracker.tokens), indent=1), flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    _by_hand(int(sys.argv[1]) if len(sys.argv) > 1 else 8091)
