@@ -12,6 +12,7 @@ BIN := .venv/bin
 FLASK := $(BIN)/flask --app app
 JOBS ?= 2
 COVERED := fieldapp/*/operations.py,fieldapp/*/models.py,fieldapp/*/transitions.py,fieldapp/outbox.py,fieldapp/sync/*
+STORES := tests/test_ticket_stores.py tests/stores
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help
@@ -46,6 +47,10 @@ browser-tests: setup-test ## Run only the tests that drive a browser
 .PHONY: quick
 quick: setup-test ## Run the tests without a browser and without crash rounds
 	@exec $(PYTEST) -m 'not browser and not crash' $(ARGS)
+
+.PHONY: test-stores
+test-stores: setup-test ## Run the tests against real and doubled ticket stores (ARGS="-k rt" to choose)
+	@exec $(PYTEST) $(STORES) $(ARGS)
 
 .PHONY: coverage
 coverage: setup-test ## Run the tests without a browser and show uncovered branches

@@ -22,7 +22,7 @@ main() {
     node_packages
     .venv/bin/python .setup/vendor.py
     catalogues
-    if [ "$level" = test ]; then browser; fi
+    if [ "$level" = test ]; then browser && ticket_stores; fi
 }
 
 say() { printf '· %s\n' "$*"; }
@@ -79,18 +79,23 @@ is_debian() { grep -qs '^ID=debian' /etc/os-release; }
 
 install_debian_packages() {
     command -v apt-get >/dev/null 2>&1 || { without_apt && return 0; }
-    if [ "$(id -u)" = 0 ]; then
-        as_root=''
-    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
-        as_root='sudo -n'
-    else
-        without_root && return 0
-    fi
+    can_be_root || { without_root && return 0; }
     say "Debian packages:$debian_missing"
     $as_root apt-get update -qq || say 'The package lists could not be renewed; trying with the old ones.'
     # shellcheck disable=SC2086 # both are lists of words
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $debian_missing \
         </dev/null >"$(log apt)" 2>&1 || { tail -n 20 "$(log apt)" >&2 && without_root; }
+}
+
+# Sets as_root to what makes a command root's.
+can_be_root() {
+    if [ "$(id -u)" = 0 ]; then
+        as_root=''
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        as_root='sudo -n'
+    else
+        return 1
+    fi
 }
 
 # Without root: what only makes things slower may stay away, the rest is named and needed.
@@ -232,6 +237,59 @@ browser() {
         '    sudo apt-get install chromium        (Debian)' \
         '    .venv/bin/playwright install --with-deps chromium        (Ubuntu and others)' \
         'or name one that is there already:  CHROMIUM=/path/to/chrome make test'
+}
+
+# --- Ticket stores for the tests: programs only, each test process starts its own on loopback ------------------------
+
+# Without them the tests against them are skipped, so this may fail; it is tried once for the same list.
+ticket_stores() {
+    is_debian || return 0
+    stores=''
+    installed request-tracker5 && installed rt5-standalone || stores='request-tracker5 rt5-db-sqlite rt5-standalone'
+    installed redmine && installed puma || stores="$stores redmine redmine-sqlite puma"
+    if [ -z "$stores" ] || same .venv/.stores-stamp "$stores"; then return 0; fi
+    stores_line="sudo apt-get install --no-install-recommends$(answered "$stores")"
+    say "Ticket stores to test with: $stores"
+    if can_be_root && without_services install_stores; then return 0; fi
+    echo "$stores" >.venv/.stores-stamp
+    say "They could not be installed, so the tests with them are skipped. By hand:  $stores_line"
+}
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# The same packages with answers to what they would ask for: no database of theirs, and something that can send mail.
+answered() {
+    printf ' %s dbconfig-no-thanks' "$*"
+    [ -e /usr/sbin/sendmail ] || printf ' msmtp-mta'
+}
+
+# --no-remove: a machine that has a database set-up or a mail server of its own keeps it.
+install_stores() {
+    $as_root apt-get update -qq || say 'The package lists could not be renewed; trying with the old ones.'
+    quietly ruby-bundler || return 1
+    # Ruby's security updates bring a newer Bundler, which does not take Debian's gems for installed.
+    bundler=$(ls /usr/share/rubygems-integration/all/specifications | sed -n 's/^bundler-\(.*\)\.gemspec$/\1/p')
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    quietly $(answered $stores)
+}
+
+quietly() {
+    $as_root env DEBIAN_FRONTEND=noninteractive ${bundler:+BUNDLER_VERSION="$bundler"} \
+        apt-get install -qq -y --no-install-recommends --no-remove "$@" </dev/null >>"$(log apt)" 2>&1
+}
+
+# Runs a command while packages may not start the services that they bring, nor at the next boot.
+without_services() {
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+        $as_root chmod 755 $policy
+        trap '$as_root rm -f $policy' EXIT
+    fi
+    "$@" || return 1
+    if command -v systemctl >/dev/null 2>&1; then
+        $as_root systemctl disable --quiet request-tracker5 msmtpd 2>/dev/null || true
+    fi
 }
 
 # --- Stamps: what was installed, by the hash of its lock file --------------------------------------------------
