@@ -14,11 +14,15 @@ from fieldapp.tickets.store import TicketStore
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 from fieldapp.tickets.stores.redmine import RedmineStore
 from fieldapp.tickets.stores.rt import RequestTrackerStore
+from fieldapp.tickets.stores.zammad import ZammadStore
+from fieldapp.tickets.stores.zendesk import ZendeskStore
 
 STORES: dict[str, Callable[[Connection], TicketStore]] = {
     "embedded": EmbeddedStore,
     "rt": RequestTrackerStore,
     "redmine": RedmineStore,
+    "zammad": ZammadStore,
+    "zendesk": ZendeskStore,
 }
 _kept = threading.local()  # log-ins and open connections are not for several threads at once
 
