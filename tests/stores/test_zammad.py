@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import suppress
 
 import pytest
 from flask import Flask
 
 from fieldapp.extensions import uuid7
 from fieldapp.tickets.mapping import StoreMapping, Words
-from fieldapp.tickets.store import Change, Conflict, Denied, NewFile, NewTicket, Rejected, Retry, StoreFile, Unreachable
+from fieldapp.tickets.store import (
+    Change,
+    Conflict,
+    Denied,
+    NewFile,
+    NewTicket,
+    Receipt,
+    Rejected,
+    Retry,
+    StoreFile,
+    TicketStore,
+    Unreachable,
+)
 from fieldapp.tickets.stores.zammad import DEFAULTS
 from tests.stores.bench import Bench
+from tests.stores.lossy import before
 from tests.stores.zammad import HOOK, PRIORITIES, STATES, Zammad, at, bench
 
 PDF = NewFile(name="SR-20261121-0007-v1-1a2b3c4d.pdf", media_type="application/pdf", content=b"%PDF-1.7 \x00\xff" * 500)
@@ -85,6 +99,30 @@ def test_a_file_that_came_in_cut_short_is_not_a_complete_receipt(zammads: Bench,
 
     with pytest.raises(Retry):
         zammads.store.push(a_change(zammads.filed().ref))
+
+
+def test_through_a_wire_that_loses_half_of_the_answers_each_change_stands_there_once(zammads: Bench) -> None:
+    assert zammads.port
+    assert zammads.at
+    tickets = [zammads.filed() for _ in range(6)]
+    changes = [a_change(ticket.ref, status="resolved", base=ticket.version) for ticket in tickets]
+
+    with before(zammads.port) as wire:
+        store = zammads.at(f"http://127.0.0.1:{wire.port}")
+        receipts = [until_it_is_through(store, change) for change in changes]
+
+    assert wire.answers_lost > 2
+    assert all(receipt.complete for receipt in receipts)
+    for change in changes:
+        (note,) = zammads.ours(change)
+        assert zammads.hashes(note) == [hashlib.sha256(PDF.content).hexdigest()]
+
+
+def until_it_is_through(store: TicketStore, change: Change) -> Receipt:
+    """As the outbox does it: again and again, and always the same."""
+    while True:
+        with suppress(Retry):
+            return store.push(change)
 
 
 # ---- states ----------------------------------------------------------------------------------------------
@@ -162,6 +200,28 @@ def test_a_merged_ticket_names_the_one_that_it_became_a_part_of(zammads: Bench, 
     told = zammads.store.ticket(source.ref)
     assert (told.merged_into, told.status) == (target.ref, "closed")
     assert zammads.store.ticket(target.ref).merged_into is None
+
+
+def test_a_note_that_moved_with_a_merge_is_found_and_not_written_again(zammads: Bench, zammad: Zammad) -> None:
+    target, source = zammads.filed(), zammads.filed()
+    change = a_change(source.ref, status="in_progress")
+    receipt = zammads.store.push(change)
+
+    zammad.merge(int(source.ref), int(target.ref))
+
+    assert zammads.store.find(change.uid, source.ref) == receipt
+    assert zammads.store.push(change) == receipt
+    assert [note.uid for note in zammads.store.thread(target.ref)].count(change.uid) == 1
+
+
+def test_a_merged_ticket_takes_nothing_more_and_names_the_other(zammads: Bench, zammad: Zammad) -> None:
+    target, source = zammads.filed(), zammads.filed()
+    zammad.merge(int(source.ref), int(target.ref))
+
+    with pytest.raises(Rejected, match=target.fields["number"]):
+        zammads.store.push(a_change(source.ref, status="resolved"))
+
+    assert zammad.tickets[int(source.ref)]["state"] == "merged"
 
 
 def test_the_cursor_stays_behind_what_may_still_be_written(zammads: Bench, zammad: Zammad) -> None:

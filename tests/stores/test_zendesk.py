@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,9 +13,21 @@ from flask import Flask
 
 from fieldapp.extensions import uuid7
 from fieldapp.tickets.mapping import StoreMapping, Words
-from fieldapp.tickets.store import Change, Conflict, Denied, NewFile, NewTicket, Rejected, Retry, Unreachable
+from fieldapp.tickets.store import (
+    Change,
+    Conflict,
+    Denied,
+    NewFile,
+    NewTicket,
+    Receipt,
+    Rejected,
+    Retry,
+    TicketStore,
+    Unreachable,
+)
 from fieldapp.tickets.stores.zendesk import DEFAULTS
 from tests.stores.bench import Bench
+from tests.stores.lossy import before
 from tests.stores.zendesk import HOOK, PRIORITIES, STATUSES, TOKEN, Zendesk, at, bench
 
 PDF = NewFile(name="SR-20261121-0007-v1-1a2b3c4d.pdf", media_type="application/pdf", content=b"%PDF-1.7 \x00\xff" * 500)
@@ -111,6 +124,30 @@ def test_words_in_braces_are_not_read_as_placeholders(zendesks: Bench, zendesk: 
     change = zendesks.push(ticket, "型号 {{ticket.requester.email}} {% if %} {x}")
 
     assert zendesks.ours(change)[0].text == "型号 {{ticket.requester.email}} {% if %} {x}"
+
+
+def test_through_a_wire_that_loses_half_of_the_answers_each_change_stands_there_once(zendesks: Bench) -> None:
+    assert zendesks.port
+    assert zendesks.at
+    tickets = [zendesks.filed() for _ in range(6)]
+    changes = [a_change(ticket.ref, status="resolved", base=ticket.version) for ticket in tickets]
+
+    with before(zendesks.port) as wire:
+        store = zendesks.at(f"http://127.0.0.1:{wire.port}")
+        receipts = [until_it_is_through(store, change) for change in changes]
+
+    assert wire.answers_lost > 2
+    assert all(receipt.complete for receipt in receipts)
+    for change in changes:
+        (note,) = zendesks.ours(change)
+        assert zendesks.hashes(note) == [hashlib.sha256(PDF.content).hexdigest()]
+
+
+def until_it_is_through(store: TicketStore, change: Change) -> Receipt:
+    """As the outbox does it: again and again, and always the same."""
+    while True:
+        with suppress(Retry):
+            return store.push(change)
 
 
 # ---- the guard -------------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ from fieldapp.tickets.store import (
 )
 from fieldapp.tickets.wire import Answer, Wire
 
+PENDING_DAYS = 7
 DEFAULTS = StoreMapping(
     place="Users",
     statuses=Words(
@@ -81,10 +82,14 @@ DEFAULTS = StoreMapping(
         "named_engineer": "named_engineer",
         "site": "service_site",
     },
-    options={"pending_days": "7", "customer": ""},  # how long a pending state lasts; on whose name tickets are filed
+    options={
+        "pending_days": str(PENDING_DAYS),
+        "customer": "",
+    },  # how long a pending state lasts; on whose name tickets are filed
 )
 BEGINNING = "1970-01-01T00:00:00.000Z"
 LAG = timedelta(seconds=60)  # a long transaction shows its change only when it ends, under the time at which it began
+MERGED = "merged"  # the state of a ticket that became a part of another; Zammad sets it, and nobody else
 MOST_ROWS = 200  # of one search
 LEFT = "fieldapp: status left to a person"  # the subject of a note whose status was not written
 MAX_FILE = 36_000_000  # the web server that its packages set up takes 50 MB; base64 makes a file a third larger
@@ -163,6 +168,8 @@ class ZammadStore:
         if article is not None and (state is None or not _was_left(article)):
             return self._settle(change, article)
         row = self._row(change.ticket)
+        if row["state"] == MERGED:
+            raise Rejected(self._merged(change.ticket))
         if article is not None:
             return self._finish(change, row, article, state or "")
         if state and _is_stale(change, row):
@@ -234,6 +241,15 @@ class ZammadStore:
         sentence = _("The ticket changed meanwhile: the note is in, its status is left to a person.")
         return Conflict(sentence, receipt=self.find(change.uid, change.ticket))
 
+    def _merged(self, ref: str) -> str:
+        target = self._merged_into(ref)
+        number = self._row(target)["number"] if target else "?"
+        return _(
+            "Ticket %(number)s was merged into ticket %(target)s: nothing more is written to it.",
+            number=ref,
+            target=number,
+        )
+
     def _state_for(self, change: Change) -> str | None:
         if change.status is None:
             return None
@@ -248,7 +264,8 @@ class ZammadStore:
             return {}
         if not state.casefold().startswith("pending"):
             return {"state": state}
-        until = clock.now() + timedelta(days=int(self.words.options["pending_days"]))
+        days = self.words.options["pending_days"]
+        until = clock.now() + timedelta(days=int(days) if days.isdigit() else PENDING_DAYS)
         return {"state": state, "pending_time": until.isoformat(timespec="seconds").replace("+00:00", "Z")}
 
     def _filing(self, new: NewTicket) -> dict[str, Any]:
@@ -306,7 +323,11 @@ class ZammadStore:
         return [row for row in rows[1:] if row.get("sender") != "System"]
 
     def _ours(self, uid: str, ref: str) -> dict[str, Any] | None:
-        return next((row for row in self._articles(ref) if marks.read(_text(row)).uid == uid), None)
+        """Our note, in the ticket or in the one that it was merged into: its articles went there."""
+        mine = next((row for row in self._articles(ref) if marks.read(_text(row)).uid == uid), None)
+        if mine is None and self._row(ref)["state"] == MERGED and (target := self._merged_into(ref)):
+            return self._ours(uid, target)
+        return mine
 
     def _told(self, row: Mapping[str, Any]) -> StoreTicket:
         fields = {name: str(row.get(theirs) or "") for name, theirs in self.words.fields.items()}
@@ -328,7 +349,7 @@ class ZammadStore:
             customer=customer or None,
             asset=asset or None,
             changed_by=str(row.get("updated_by") or ""),
-            merged_into=self._merged_into(ref) if row.get("state") == "merged" else None,
+            merged_into=self._merged_into(ref) if row.get("state") == MERGED else None,
             fields={name: value for name, value in fields.items() if value},
         )
 

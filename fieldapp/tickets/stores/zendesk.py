@@ -107,7 +107,7 @@ class ZendeskStore:
         params: dict[str, Any] = {"per_page": min(limit, MOST_ROWS), "exclude_deleted": "true"}
         params |= {"cursor": cursor} if cursor else {"start_time": BEGINNING}
         told = self.wire.ask("GET", "/api/v2/incremental/tickets/cursor", params=params).json()
-        tickets = tuple(self._told(row) for row in told["tickets"])
+        tickets = tuple(self._told(row) for row in told["tickets"] if row["status"] != "deleted")
         return Page(tickets=tickets, cursor=told.get("after_cursor") or cursor, more=not told["end_of_stream"])
 
     def ticket(self, ref: str) -> StoreTicket:
