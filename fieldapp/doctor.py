@@ -18,7 +18,8 @@ from fieldapp.extensions import db, journal_mode, settings, wal_is_safe
 from fieldapp.i18n import LOCALES
 from fieldapp.reports import pdf
 from fieldapp.storage import blobs
-from fieldapp.sync.models import WorkerBeat
+from fieldapp.sync import reconcile
+from fieldapp.sync.models import StoreBreaker, WorkerBeat
 from fieldapp.tickets.stores import store
 
 OLDEST_BELIEVABLE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +49,8 @@ def findings() -> Iterator[Finding]:
         ("fonts", _fonts),
         ("storage", _storage),
         ("ticket store", _ticket_store),
+        ("store breaker", _breaker),
+        ("reconcile", _reconcile),
         ("worker", _worker),
         ("clock", _clock),
         ("languages", _languages),
@@ -120,6 +123,25 @@ def _ticket_store() -> Finding:
             " ".join(flaw.mend for flaw in flaws),
         )
     return Finding("ticket store", f"{theirs.name} answers; {held} deliveries wait")
+
+
+def _breaker() -> Finding:
+    row = db.session.get(StoreBreaker, settings.ticket_store)
+    if row is None or (row.quiet and not row.paused):
+        return Finding("store breaker", f"{settings.ticket_store} answers its calls")
+    says = f"{settings.ticket_store} is left alone ({row.why or 'paused'}): {row.sentence}"
+    if row.why == "credentials":
+        return Finding(
+            "store breaker", says, "Mend FIELDAPP_STORE_USER and FIELDAPP_STORE_SECRET, start the worker anew."
+        )
+    return Finding("store breaker", says, "Nothing is lost: it is asked again by itself.", warning=True)
+
+
+def _reconcile() -> Finding:
+    found = reconcile.counts()
+    says = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    mend = "Look at the page of deliveries, or run: flask --app app reconcile" if any(found.values()) else ""
+    return Finding("reconcile", says, mend, warning=True)
 
 
 def _worker() -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from flask import Blueprint, Response, jsonify, make_response
+from flask import Blueprint, Response, current_app, jsonify, make_response
 from sqlalchemy import text
 
 from fieldapp.extensions import db, settings
@@ -35,7 +35,13 @@ def ready() -> Response:
     }
     states = {name: _state(name, check) for name, check in checks.items()}
     well = all(state == "well" for state in states.values())
-    return make_response(jsonify(status="ready" if well else "not ready", checks=states), 200 if well else 503)
+    body = {"status": "ready" if well else "not ready", "checks": states, "counts": _counts() if well else {}}
+    return make_response(jsonify(body), 200 if well else 503)
+
+
+def _counts() -> dict[str, dict[str, int]]:
+    """Plain numbers for whoever watches: each step of the work may put in its own (``app.extensions["counts"]``)."""
+    return {name: count() for name, count in current_app.extensions.get("counts", {}).items()}
 
 
 def _state(name: str, check: Callable[[], None]) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 from threading import Event
 from typing import Any
 
 import click
 from flask.cli import with_appcontext
+from sqlalchemy import select
 
-from fieldapp.sync import worker
+from fieldapp.extensions import db
+from fieldapp.sync import labels, reconcile, worker
+from fieldapp.sync.models import Finding
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.store import StoreError
 from fieldapp.tickets.stores import store
@@ -39,6 +43,23 @@ def pull_changes() -> None:
         raise click.ClickException(str(error)) from error
 
 
+@click.command("reconcile")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 3650), help="How far back to look.")
+@with_appcontext
+def compare(days: int) -> None:
+    """Compare what was delivered with what the ticket store holds. Exit status 1 when something differs."""
+    theirs = store()
+    try:
+        compared = sum(1 for _ref in reconcile.steps(theirs, reconcile.begun(theirs.name, days)))
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{compared} tickets compared")
+    found = db.session.scalars(select(Finding).where(Finding.cleared_at.is_(None)).order_by(Finding.ticket)).all()
+    for each in found:
+        click.echo(f"{each.kind:<15} {each.ticket}: {labels.finding(each)}")
+    sys.exit(1 if found else 0)
+
+
 def _stop_on_signals() -> Event:
     """An event that SIGTERM and Ctrl-C set: the promise in hand is still finished."""
     stop = Event()
@@ -51,4 +72,4 @@ def _stop_on_signals() -> Event:
     return stop
 
 
-COMMANDS = (work, pull_changes)
+COMMANDS = (work, pull_changes, compare)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fieldapp.i18n import lazy
+from fieldapp.sync.models import Finding
+from fieldapp.tickets.labels import STATUSES
 
 KINDS = {
     "record_signed": lazy("Make the service report"),
@@ -32,3 +34,34 @@ OUTCOMES = {
     "gave_up": lazy("Given up"),
     None: lazy("No answer: the worker was stopped"),
 }
+# Why a store is left alone.
+BREAKERS = {
+    "unreachable": lazy("The ticket store does not answer and is left alone for now"),
+    "credentials": lazy("The ticket store does not accept our credentials: an administrator must mend them"),
+    "paused": lazy("The ticket store asked us for a pause"),
+}
+# What comparing with the store found: its kind (word, tone), and what exactly.
+FINDING_KINDS = {
+    "missing": (lazy("Missing"), "bad"),
+    "duplicate": (lazy("There twice"), "warn"),
+    "mismatch": (lazy("Not as we sent it"), "bad"),
+    "remote_changed": (lazy("Changed in the store"), "info"),
+    "orphan": (lazy("Unknown note"), "warn"),
+}
+FINDINGS = {
+    "note_gone": lazy("Our note is not in the ticket."),
+    "ticket_gone": lazy("The ticket with our note cannot be found."),
+    "file_gone": lazy("The report %(name)s is not attached to our note."),
+    "note_twice": lazy("Our note stands %(count)s times in the ticket."),
+    "file_twice": lazy("The report %(name)s is attached %(count)s times."),
+    "file_differs": lazy("What is attached as %(name)s is not the report that we sent."),
+    "status_differs": lazy("We set the status “%(wanted)s”, and it reads “%(is)s”."),
+    "ticket_changed": lazy("The ticket changed and the store did not tell; it was read again."),
+    "unknown_note": lazy("A note carries our mark %(uid)s, which we did not make."),
+}
+
+
+def finding(found: Finding) -> str:
+    """What was found, in a sentence."""
+    facts = {name: STATUSES.get(str(value), value) for name, value in found.facts.items()}
+    return str(FINDINGS[found.what]) % facts

@@ -15,7 +15,7 @@ from fieldapp.i18n import _
 from fieldapp.offline.operations import Receipt
 from fieldapp.outbox import Promise
 from fieldapp.sync import breaker
-from fieldapp.sync.models import WorkerBeat
+from fieldapp.sync.models import StoreBreaker, WorkerBeat
 
 FORGOTTEN_AFTER = timedelta(days=1)
 LONGEST_REASON = 500
@@ -30,6 +30,16 @@ def try_again(promise_id: UUID, *, by: User) -> Receipt:
     outbox.retry_now(promise.id)
     audit.record("delivery.retried", "outbox", promise.id, by=by.id, kind=promise.kind)
     return {"delivery": str(promise.id), "state": promise.state}
+
+
+@operation
+def ask_now(store: str, *, by: User) -> Receipt:
+    """Ask a store that is left alone at once, for example when its credentials are mended (raises NotFound)."""
+    if db.session.get(StoreBreaker, store) is None:
+        raise NotFound(_("This store is not left alone."))
+    breaker.ask_now(store)
+    audit.record("store.probed", "store", store, by=by.id)
+    return {"store": store}
 
 
 @operation

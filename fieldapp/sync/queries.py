@@ -14,8 +14,9 @@ from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.audit import AuditEntry
 from fieldapp.extensions import db, settings
-from fieldapp.outbox import FINAL_STATES, READY_STATES, Promise
-from fieldapp.sync.models import SILENT_AFTER, WorkerBeat
+from fieldapp.outbox import FINAL_STATES, OPEN_STATES, READY_STATES, Promise
+from fieldapp.sync import reconcile
+from fieldapp.sync.models import SILENT_AFTER, Finding, ReconcileRun, StoreBreaker, WorkerBeat
 from fieldapp.tickets.models import PullCursor, Ticket
 
 MOST_SHOWN = 100
@@ -50,6 +51,9 @@ class Deliveries:
     worker_alive: bool
     pulled_at: datetime | None
     pull_error: str | None
+    breakers: Sequence[StoreBreaker]
+    findings: Sequence[Finding]
+    compared: ReconcileRun | None
 
 
 def deliveries() -> Deliveries:
@@ -66,7 +70,28 @@ def deliveries() -> Deliveries:
         worker_alive=worker_alive(),
         pulled_at=cursor.pulled_at if cursor else None,
         pull_error=cursor.last_error if cursor else None,
+        breakers=[row for row in db.session.scalars(select(StoreBreaker)) if row.open or row.paused],
+        findings=_findings(),
+        compared=_last_run(),
     )
+
+
+def counts() -> dict[str, int]:
+    """Numbers for whoever watches: deliveries by what they wait for, stores that are left alone, findings."""
+    query = select(Promise.state, func.count()).where(Promise.state.in_(OPEN_STATES)).group_by(Promise.state)
+    states = {row[0]: row[1] for row in db.session.execute(query)}
+    alone = sum(row.room == 0 for row in db.session.scalars(select(StoreBreaker)))
+    return {**{state: states.get(state, 0) for state in OPEN_STATES}, "stores_left_alone": alone, **reconcile.counts()}
+
+
+def _findings() -> Sequence[Finding]:
+    query = select(Finding).where(Finding.cleared_at.is_(None)).order_by(Finding.first_seen_at.desc(), Finding.id)
+    return db.session.scalars(query.limit(MOST_SHOWN)).all()
+
+
+def _last_run() -> ReconcileRun | None:
+    query = select(ReconcileRun).where(ReconcileRun.ended_at.is_not(None))
+    return db.session.scalar(query.order_by(ReconcileRun.started_at.desc()).limit(1))
 
 
 def worker_alive() -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from flask import Blueprint, render_template, request, url_for
+from flask.blueprints import BlueprintSetupState
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
@@ -18,11 +19,24 @@ from fieldapp.sync import labels, operations, queries
 blueprint = Blueprint("sync", __name__)
 
 
+@blueprint.record
+def _count(state: BlueprintSetupState) -> None:
+    """Let the health answer carry our numbers."""
+    state.app.extensions.setdefault("counts", {})["deliveries"] = queries.counts
+
+
 @blueprint.get("/deliveries")
 @requires(*OFFICE)
 def show() -> str:
     """Everything that is on its way to the ticket store."""
     return _page()
+
+
+@blueprint.post("/deliveries/stores/<store>/probe")
+@requires(*OFFICE)
+def probe(store: str) -> Response:
+    """Ask a store that was left alone, now."""
+    return submitted(lambda _told: operations.ask_now(store, by=current_user), then=url_for(".show"))
 
 
 @blueprint.post("/deliveries/<uuid:promise_id>/retry")

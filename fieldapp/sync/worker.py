@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
@@ -18,10 +18,10 @@ from fieldapp import clock, crashpoints, outbox
 from fieldapp.errors import FieldAppError, Invalid, NotFound, TooLarge
 from fieldapp.extensions import db, operation, settings
 from fieldapp.i18n import _
-from fieldapp.outbox import Claim
+from fieldapp.outbox import AT_ONCE, Claim
 from fieldapp.records.photos import alert_missing_photos
 from fieldapp.records.uploads import prune_uploads
-from fieldapp.sync import breaker, operations
+from fieldapp.sync import breaker, operations, reconcile, slowly
 from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.pull import pull
 from fieldapp.tickets import wire
@@ -31,6 +31,8 @@ from fieldapp.tickets.wire import Exchange
 
 POLL = timedelta(seconds=1)
 PULL_EVERY = timedelta(seconds=15)
+SLOWLY_EVERY = timedelta(minutes=1)
+COMPARE_EVERY = timedelta(minutes=1)  # whether it is due is asked; how often it is done, ``reconcile`` knows
 BEAT_EVERY = timedelta(seconds=10)
 PHOTOS_EVERY = timedelta(minutes=10)
 CALL_S = 100  # all that one promise may ask of the store together; its lease is longer
@@ -43,6 +45,7 @@ class Rhythm:
     """When what was last done, so that it is done again in time."""
 
     done: dict[str, datetime] = field(default_factory=dict)
+    comparing: Generator[str] | None = None
 
     def due(self, what: str, every: timedelta) -> bool:
         """Whether ``what`` is due now; asking counts as doing."""
@@ -63,6 +66,8 @@ def run(stop: Event, name: str | None = None) -> None:
             if not _step(name, rhythm):
                 stop.wait(POLL.total_seconds())
     finally:
+        if rhythm.comparing is not None:
+            rhythm.comparing.close()
         operations.leave(name)
         log.info("worker ends", extra={"worker": name})
 
@@ -176,6 +181,44 @@ def pull_now() -> None:
         breaker.read_well(theirs.name)
 
 
+def read_slowly() -> None:
+    """One small step of what does not hurry: customers' histories, the pass that looks for deleted tickets."""
+    theirs = store()
+    if not breaker.may_read(theirs.name):
+        return
+    try:
+        slowly.go_on(theirs)
+    except StoreError as error:
+        breaker.told(theirs.name, error)
+        log.warning("the ticket store could not be read through", extra={"error": str(error)})
+
+
+def compare_on(rhythm: Rhythm) -> bool:
+    """One step of comparing what was delivered with what the store holds; whether there is another one."""
+    if rhythm.comparing is None and not rhythm.due("compare", COMPARE_EVERY):
+        return False
+    theirs = store()
+    if breaker.room(theirs.name) < AT_ONCE:
+        return False
+    try:
+        if rhythm.comparing is None:
+            run = reconcile.begin(theirs.name)
+            rhythm.comparing = reconcile.steps(theirs, run) if run else None
+        return rhythm.comparing is not None and _went_on(rhythm, rhythm.comparing)
+    except StoreError as error:
+        rhythm.comparing = None
+        breaker.told(theirs.name, error)
+        log.warning("the ticket store could not be compared", extra={"error": str(error)})
+        return False
+
+
+def _went_on(rhythm: Rhythm, comparing: Generator[str]) -> bool:
+    if next(comparing, None) is None:
+        rhythm.comparing = None
+        return False
+    return True
+
+
 def look_after_photos() -> None:
     """Photos that phones named and did not bring: the office is told after a day, what was begun is dropped after 30."""
     alert_missing_photos()
@@ -189,9 +232,12 @@ def _step(name: str, rhythm: Rhythm) -> bool:
             operations.beat(name)
         if rhythm.due("pull", PULL_EVERY):
             pull_now()
+        if rhythm.due("slowly", SLOWLY_EVERY):
+            read_slowly()
         if rhythm.due("photos", PHOTOS_EVERY):
             look_after_photos()
-        return run_once(name)
+        compared = compare_on(rhythm)
+        return run_once(name) or compared
     except Exception:
         log.exception("the worker stumbled", extra={"worker": name})
         return False

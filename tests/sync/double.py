@@ -87,7 +87,7 @@ class Double:
 
 
 def now() -> str:
-    return datetime.now(UTC).isoformat()  # noqa: DTZ005 - another machine's clock
+    return datetime.now(UTC).isoformat()
 
 
 def app_of(double: Double) -> Flask:

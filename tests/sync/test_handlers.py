@@ -96,7 +96,8 @@ def issued(visit: Visit, *, revision: int = 1) -> Report:
     db.session.add(report)
     db.session.flush()
     payload = {"report": str(report.id), "visit": str(visit.id)}
-    outbox.promise("report_issued", payload, lane=visit.ticket.lane, uid=f"report_issued:{report.id}")
+    ticket = visit.ticket
+    outbox.promise("report_issued", payload, lane=ticket.lane, uid=f"report_issued:{report.id}", store=ticket.store)
     return report
 
 
