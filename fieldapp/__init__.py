@@ -24,6 +24,7 @@ from fieldapp import (
 )
 from fieldapp.accounts import views as accounts
 from fieldapp.customers import views as customers
+from fieldapp.dispatch import news
 from fieldapp.dispatch import views as dispatch
 from fieldapp.dispatch.devices import views as devices
 from fieldapp.dispatch.exceptions import views as exceptions
@@ -53,6 +54,7 @@ PAGES = (
     reports,
     dispatch,
     exceptions,
+    news,
     devices,
     sync,
     hooks,

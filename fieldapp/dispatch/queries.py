@@ -260,7 +260,9 @@ def waiting_tickets(filters: Filters) -> list[Ticket]:
         Ticket.status == "reopened", ~exists().where(of_ticket, Visit.status.in_(("completed", "reviewed")))
     )
     query = select(Ticket).outerjoin(Ticket.customer).outerjoin(Ticket.site)
-    query = query.where(Ticket.status.in_(OPEN_TICKETS), nobody_goes, unsettled, *_in_region(filters))
+    query = query.where(
+        Ticket.status.in_(OPEN_TICKETS), Ticket.ended.is_(None), nobody_goes, unsettled, *_in_region(filters)
+    )
     urgency = case({name: rank for rank, name in enumerate(PRIORITIES)}, value=Ticket.priority, else_=len(PRIORITIES))
     query = query.order_by(urgency, Ticket.opened_at, Ticket.id).limit(LIST_AT_MOST)
     loaded = contains_eager(Ticket.customer), contains_eager(Ticket.site), joinedload(Ticket.named_engineer)

@@ -15,6 +15,7 @@ from fieldapp import clock
 from fieldapp.customers import queries as customers
 from fieldapp.dispatch import axis, operations, queries, table
 from fieldapp.dispatch.forms import KIND_LABELS, PlanForm, day_typed
+from fieldapp.dispatch.news import said
 from fieldapp.dispatch.queries import Day, Filters
 from fieldapp.dispatch.suggestions import Need, suggest
 from fieldapp.errors import FieldAppError, Invalid, wants_json
@@ -24,6 +25,7 @@ from fieldapp.i18n import day as day_words
 from fieldapp.offline import answers
 from fieldapp.offline.operations import Receipt, Told
 from fieldapp.security import OFFICE, requires
+from fieldapp.tickets import news
 from fieldapp.tickets.labels import PRIORITIES
 from fieldapp.tickets.models import Ticket
 from fieldapp.visits import transitions
@@ -48,6 +50,8 @@ def board() -> str:
     return render_template(
         "dispatch/board.html",
         board=(found := queries.board(day, filters)),
+        news=news.brief(current_user),
+        news_said=said,
         reviewable=queries.reviews(at_most=REVIEWS_SHOWN) if found.attention.reviews else [],
         week=[_weekday(each, count) for each, count in queries.week_of(day)],
         hours=axis.HOURS,

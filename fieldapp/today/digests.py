@@ -8,13 +8,13 @@ statements in all, however many visits there are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, String, bindparam, cast, func, select
+from sqlalchemy import Row, Select, String, and_, bindparam, cast, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from fieldapp.accounts.models import LoginSession, User
@@ -24,7 +24,7 @@ from fieldapp.extensions import db, settings
 from fieldapp.i18n import locale_name
 from fieldapp.records.models import OpenItem, Photo, ServiceRecord, Signature
 from fieldapp.reports.models import Report
-from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.models import CustomerHistory, Ticket
 from fieldapp.visits.models import Visit, VisitEvent
 
 VISITS_AT_MOST = 200
@@ -49,6 +49,8 @@ _VISIT = (
         Ticket.subject,
         Ticket.text,
         Ticket.priority,
+        Ticket.ended,
+        Ticket.merged_into,
         Contact.revision.label("contact_revision"),
     )
     .join(Ticket, Ticket.id == Visit.ticket_id)
@@ -153,6 +155,11 @@ OF_CUSTOMERS = (
     _of(Visit.customer_id, _reports),
     _of(OpenItem.customer_id, _open_items),
 )
+_histories = select(Customer.id, Customer.name, CustomerHistory.asked_at, CustomerHistory.error).outerjoin(
+    CustomerHistory,
+    and_(CustomerHistory.customer_id == Customer.id, CustomerHistory.store == bindparam("store")),
+)
+OF_HISTORIES = _of(Customer.id, _histories)
 
 
 # ---- digests ----------------------------------------------------------------------------------------
@@ -194,6 +201,11 @@ class Digests:
     def customer(self, customer_id: UUID) -> str:
         """The pages of a customer and of its devices."""
         return _digest(self._common, self._of_customers[customer_id])
+
+    def tickets(self, customer_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """What the ticket store said of these customers."""
+        rows = _rows(OF_HISTORIES, keys=list(customer_ids), store=settings.ticket_store)
+        return {row.id: _digest(self._common, tuple(row)) for row in rows}
 
 
 def _of_person(user: User) -> Sequence[object]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import date
 from uuid import UUID
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
+from werkzeug.wrappers import Response as AnyResponse
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.customers import queries
 from fieldapp.extensions import db, settings
 from fieldapp.security import EVERYONE, requires
+from fieldapp.tickets import history as ticket_history
+from fieldapp.tickets import labels
+from fieldapp.tickets.stores import store
 from fieldapp.today.past import past_of_asset, past_of_customer, scope_of
 
 blueprint = Blueprint("history", __name__)
@@ -51,6 +55,24 @@ def customer(customer_id: UUID) -> Response:
             today=_today(),
         )
     )
+
+
+@blueprint.get("/customers/<uuid:customer_id>/tickets")
+@requires(*EVERYONE)
+def tickets(customer_id: UUID) -> Response:
+    """The customer's tickets as the ticket store last told them: from what is kept, so that it opens anywhere."""
+    shown = queries.customer_or_404(customer_id, scope_of(current_user))
+    told = ticket_history.kept(shown.id)
+    return make_response(render_template("today/tickets.html", customer=shown, kept=told, labels=labels))
+
+
+@blueprint.post("/customers/<uuid:customer_id>/tickets")
+@requires(*EVERYONE)
+def ask(customer_id: UUID) -> AnyResponse:
+    """Ask the ticket store now; what it does not answer within a few seconds is left as it was."""
+    shown = queries.customer_or_404(customer_id, scope_of(current_user))
+    ticket_history.ask(store(), shown)
+    return redirect(url_for(".tickets", customer_id=customer_id), 303)
 
 
 @blueprint.get("/assets/<uuid:asset_id>")

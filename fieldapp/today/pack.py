@@ -21,6 +21,7 @@ from fieldapp.today.digests import Digests, visits_of
 
 blueprint = Blueprint("pack", __name__)
 DAYS_AHEAD = 14
+TICKETS_AHEAD = 3  # as far as the worker keeps them fresh (sync.slowly)
 TO_FILL_IN = frozenset({"scheduled", "accepted", "traveling", "arrived", "working", "paused", "canceled"})
 UNDER_WAY = frozenset({"accepted", "traveling", "arrived", "working", "paused", "awaiting_sign"})
 
@@ -73,6 +74,7 @@ def pages_of(user: User) -> list[Page]:
         *(Page(f"/?day={day}", digests.day()) for day in _days(visits, today)),
         *_pages_of_visits(later, digests, first=False),
         *_histories(visits, digests),
+        *_tickets(visits, today, digests),
     ]
 
 
@@ -97,6 +99,14 @@ def _histories(visits: list[Row[Any]], digests: Digests) -> Iterator[Page]:
     urls = {f"/customers/{visit.customer_id}": visit.customer_id for visit in visits}
     urls |= {f"/assets/{visit.asset_id}": visit.customer_id for visit in visits if visit.asset_id}
     return (Page(url, digests.customer(customer)) for url, customer in urls.items())
+
+
+def _tickets(visits: list[Row[Any]], today: date, digests: Digests) -> Iterator[Page]:
+    """What the ticket store said of the customers of the next days."""
+    last = today + timedelta(days=TICKETS_AHEAD)
+    customers = {visit.customer_id: None for visit in visits if _local(visit.window_start) <= last}
+    said = digests.tickets(customers)
+    return (Page(f"/customers/{customer}/tickets", said[customer]) for customer in customers)
 
 
 def _local(moment: Any) -> date:

@@ -249,6 +249,7 @@ class VisitPage:
     past: list[Past]
     steps: list[Step]
     report: str
+    ended: str = ""
     problem: Problem | None = field(default=None)
 
     @property
@@ -356,6 +357,7 @@ def visit_page(visit_id: UUID, user: User, problem: Problem | None = None) -> Vi
         past=_past(row, locale),
         steps=_steps(visit_id),
         report=_report_address(row.report_id),
+        ended=_ended(row),
         problem=problem,
     )
 
@@ -442,6 +444,23 @@ def _past(row: Row[Any], locale: str) -> list[Past]:
         )
         for each in found
     ]
+
+
+def _ended(row: Row[Any]) -> str:
+    """What became of the ticket in the ticket store while this visit is still to be made; empty when it is open there."""
+    if row.closed_at is not None or row.ticket_ended is None:
+        return ""
+    if row.ticket_ended == "merged":
+        return _(
+            "The office made ticket %(number)s a part of %(into)s. Go on as planned: what you write goes there.",
+            number=row.ticket_number,
+            into=row.ticket_merged_into,
+        )
+    if row.ticket_ended == "gone":
+        # L10n: 工单已不在工单系统中
+        return _("The ticket is not in the ticket store any more. The office knows; go on unless they call you.")
+    # L10n: 办公室已在工单系统中结束此工单
+    return _("The office ended this ticket in the ticket store. The dispatcher knows; go on unless they call you.")
 
 
 def _report_address(report_id: UUID | None) -> str:

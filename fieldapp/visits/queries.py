@@ -143,6 +143,8 @@ SHEET = (
         Ticket.subject,
         Ticket.text,
         Ticket.priority,
+        Ticket.ended.label("ticket_ended"),
+        Ticket.merged_into.label("ticket_merged_into"),
     )
     .select_from(Visit)
     .join(Customer, Customer.id == Visit.customer_id)

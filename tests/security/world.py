@@ -38,7 +38,7 @@ from fieldapp.sync import worker
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.desk import operations as desk
 from fieldapp.tickets.desk.models import DeskFile, DeskTicket
-from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.models import Ticket, TicketNews
 from fieldapp.tickets.stores import store
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
@@ -250,6 +250,18 @@ def _exceptions(engineer: User) -> None:
     for kind in CASE_KINDS:
         facts = {"conflict": {"fields": {"content_text": texts}}}.get(kind, {})
         open_case(kind, unique_for=f"world:{kind}", visit_id=visit.id, user_id=engineer.id, **facts)
+    for position, kind in enumerate(("new", "changed", "merged", "gone", "back")):
+        changes = [{"field": "status", "before": "new", "after": "closed"}] if position else []
+        add(
+            TicketNews(
+                ticket_id=visit.ticket_id,
+                version=f"world {kind}",
+                kind=kind,
+                at=clock.now(),
+                by="客服小李",
+                changes=changes,
+            )
+        )
     add(Device(user_id=engineer.id, device="world", waiting=2, seen_at=clock.now() - timedelta(hours=5)))
 
 
@@ -271,6 +283,7 @@ def _learn(world: World) -> None:
         "ticket_id": keys(Ticket.id)[::5] + keys(Ticket.id, Ticket.customer_id.is_(None)),
         "photo_id": keys(Photo.id),
         "case_id": keys(Case.id),
+        "news_id": keys(TicketNews.id),
         "report_id": keys(Report.id),
         "number": keys(DeskTicket.number, DeskTicket.uid == "intake") + keys(DeskTicket.number)[:1],
         "file_id": keys(DeskFile.id)[:1],

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from fieldapp import clock
-from fieldapp.tickets.store import Caps, Page, Rejected, StoreTicket
+from fieldapp.tickets.store import (
+    Caps,
+    Change,
+    Flaw,
+    Hint,
+    NewTicket,
+    Page,
+    Receipt,
+    Rejected,
+    StoreFile,
+    StoreNote,
+    StoreTicket,
+)
 
 
 def a_ticket(ref: str, **changes: Any) -> StoreTicket:
@@ -29,7 +41,10 @@ class Telling:
     def __init__(self, *tickets: StoreTicket) -> None:
         self.log: list[StoreTicket] = list(tickets)
         self.tickets = {each.ref: each for each in tickets}
+        self.notes: dict[str, list[StoreNote]] = {}
+        self.files: dict[str, bytes] = {}
         self.told = 0
+        self.before_thread: Callable[[str], None] = lambda _ticket: None
         self.before_page: Callable[[str], None] = lambda _cursor: None
 
     def change(self, ref: str, *, at: datetime | None = None, by: str = "客服小李", **changes: Any) -> StoreTicket:
@@ -52,6 +67,42 @@ class Telling:
         part = self.log[start : start + limit]
         tickets = tuple(self.tickets[each.ref] for each in part)
         return Page(tickets=tickets, cursor=str(start + len(part)), more=start + len(part) < len(self.log))
+
+    def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
+        self.told += 1
+        self.before_page("")
+        theirs = [each for each in self.tickets.values() if each.customer == customer]
+        return tuple(sorted(theirs, key=lambda each: each.opened, reverse=True)[:limit])
+
+    def thread(self, ticket: str) -> tuple[StoreNote, ...]:
+        self.before_thread(ticket)
+        return tuple(self.notes.get(ticket, ()))
+
+    def content(self, file: StoreFile) -> bytes:
+        return self.files[file.ref]
+
+    def find(self, uid: str, ticket: str) -> Receipt | None:
+        found = [note for note in self.notes.get(ticket, ()) if note.uid == uid]
+        return Receipt(uid=uid, ticket=ticket, ref=found[0].ref, complete=True) if found else None
+
+    def push(self, change: Change) -> Receipt:
+        self.ticket(change.ticket)
+        notes = self.notes.setdefault(change.ticket, [])
+        if (found := self.find(change.uid, change.ticket)) is not None:
+            return found
+        ref = f"{change.ticket}#{len(notes) + 1}"
+        notes.append(StoreNote(ref=ref, at=clock.now(), author=change.author, text=change.note, uid=change.uid))
+        self.change(change.ticket, by="fieldapp", status=change.status or self.tickets[change.ticket].status)
+        return Receipt(uid=change.uid, ticket=change.ticket, ref=ref, complete=True)
+
+    def create(self, new: NewTicket) -> StoreTicket:
+        raise Rejected("This store takes no new tickets.")
+
+    def check(self) -> tuple[Flaw, ...]:
+        return ()
+
+    def heard(self, headers: Mapping[str, str], body: bytes) -> tuple[Hint, ...]:
+        return ()
 
     def ticket(self, ref: str) -> StoreTicket:
         if ref not in self.tickets:

@@ -20,6 +20,7 @@ from fieldapp.extensions import db
 from fieldapp.i18n import lazy
 from fieldapp.offline.models import Case
 from fieldapp.records.models import Photo, PhotoUpload, ServiceRecord
+from fieldapp.tickets.models import TicketNews
 from fieldapp.visits.models import Visit, VisitEvent
 from fieldapp.visits.transitions import LABELS, TRANSITIONS
 
@@ -172,10 +173,28 @@ def _contact_suggestion(entry: Entry) -> dict[str, Any]:
     return {"contact": db.session.get(Contact, key) if key else None}
 
 
+# ---- a ticket that ended in the store ---------------------------------------------------------------
+
+
+def _ticket_ended(entry: Entry) -> dict[str, Any]:
+    """The visit as it stands, with what can still be done about it; what the store said last about the ticket."""
+    visit = db.session.get(Visit, entry.visit_id) if entry.visit_id else None
+    at = str(entry.case.facts.get("at", ""))
+    news = select(TicketNews).where(TicketNews.ticket_id == visit.ticket_id) if visit else None
+    last = db.session.scalar(news.order_by(TicketNews.id.desc()).limit(1)) if news is not None else None
+    return {
+        "visit": visit,
+        "movable": bool(visit and visit.status in TRANSITIONS["canceled"].sources),
+        "ended_at": datetime.fromisoformat(at) if at else None,
+        "ended_by": last.by if last else "",
+    }
+
+
 READERS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "quarantine": _quarantine,
     "despite_cancellation": _despite_cancellation,
     "second_record": _second_record,
     "photos_missing": _photos_missing,
     "contact_suggestion": _contact_suggestion,
+    "ticket_ended": _ticket_ended,
 }

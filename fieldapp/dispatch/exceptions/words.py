@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fieldapp.dispatch.exceptions.queries import Entry
 from fieldapp.i18n import _, lazy, ngettext, when
+from fieldapp.tickets.labels import STATUSES as TICKET_ENDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ LOOKS = {
     "contact_suggestion": Look(
         title=lazy("Another telephone number"), action=lazy("Take it or leave it"), tone="info", icon="phone"
     ),
+    # L10n: 工单已结束 / 查看并决定
+    "ticket_ended": Look(title=lazy("Ticket ended"), action=lazy("Read it and decide"), tone="warn", icon="inbox"),
 }
 UNKNOWN = Look(title=lazy("Exception"), action=lazy("Look at it"), tone="warn", icon="alert")  # L10n: 例外事项
 
@@ -127,6 +130,29 @@ def _contact_suggestion(entry: Entry) -> str:
     )
 
 
+def _ticket_ended(entry: Entry) -> str:
+    """How the ticket ended in the ticket store while somebody was to go there, or was there."""
+    facts = entry.case.facts
+    number, how = facts.get("ticket", ""), facts.get("how")
+    if how == "merged":
+        return _(
+            "Ticket %(number)s became a part of %(into)s in the ticket store while a visit to it is planned or runs.",
+            number=number,
+            into=facts.get("into", ""),
+        )
+    if how == "gone":
+        return _(
+            "Ticket %(number)s is not in the ticket store any more, while a visit to it is planned or runs.",
+            number=number,
+        )
+    ended = TICKET_ENDS.get(str(how), TICKET_ENDS["closed"])
+    return _(
+        "Ticket %(number)s was ended in the ticket store (%(how)s) while a visit to it is planned or runs.",
+        number=number,
+        how=ended,
+    )
+
+
 def reason_of(entry: Entry) -> str:
     """Why a submission could not be applied, in words."""
     return (entry.submission.reason if entry.submission else "") or str(entry.case.facts.get("sentence", ""))
@@ -139,4 +165,5 @@ SENTENCES: dict[str, Callable[[Entry], str]] = {
     "second_record": _second_record,
     "photos_missing": _photos_missing,
     "contact_suggestion": _contact_suggestion,
+    "ticket_ended": _ticket_ended,
 }
