@@ -19,13 +19,20 @@ from fieldapp.extensions import settings
 from fieldapp.i18n import known_locale
 from fieldapp.offline import commands as offline
 from fieldapp.sync import commands as sync
+from fieldapp.tickets import commands as tickets
 
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
     for command in (seed_demo, serve_all, examine, verify_audit, demo_visit):
         app.cli.add_command(command)
-    for command in (*accounts.COMMANDS, customers.import_customers, sync.work, sync.pull_changes, offline.restored):
+    for command in (
+        *accounts.COMMANDS,
+        customers.import_customers,
+        *sync.COMMANDS,
+        offline.restored,
+        *tickets.COMMANDS,
+    ):
         app.cli.add_command(command)
 
 

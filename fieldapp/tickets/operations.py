@@ -105,12 +105,12 @@ def _merge(ticket: Ticket, into: str | None) -> None:
     ticket.merged_into = into
     if into is None:
         return
-    _move_promises(lane, ticket.lane)
+    move_promises(lane, ticket.lane)
     parts = update(Ticket).where(Ticket.store == ticket.store, Ticket.merged_into == ticket.ref, Ticket.ref != into)
     db.session.execute(parts.values(merged_into=into))
 
 
-def _move_promises(lane: str, to: str) -> None:
+def move_promises(lane: str, to: str) -> None:
     """To the end of the other lane, in their order. One that is being kept at this moment is left where it is."""
     for name in sorted((lane, to)):
         serialize(name)
@@ -119,6 +119,7 @@ def _move_promises(lane: str, to: str) -> None:
     for promise in db.session.scalars(select(Promise).where(waits).order_by(Promise.lane_seq).with_for_update()):
         last += 1
         promise.lane, promise.lane_seq = to, last
+        promise.store = promise.store and to.partition(":")[0]  # None: it asks nobody outside
 
 
 def _copy(ticket: Ticket, told: StoreTicket) -> None:
