@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import growth, pages, paint, printing
+from tests.bench import deliveries, growth, pages, paint, printing
 from tests.bench.report import Line, say
 
 
@@ -21,6 +21,7 @@ def main(chosen: list[str]) -> int:
         "pdf": printing.measure,
         "growth": growth.measure,
         "paint": paint.measure,
+        "deliveries": deliveries.measure,
     }
     missed = False
     for name in chosen or list(parts):

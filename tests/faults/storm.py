@@ -20,7 +20,6 @@ from pathlib import Path
 from uuid import UUID
 
 import flask_migrate
-from flask import Flask
 from sqlalchemy import func, select, update
 
 from fieldapp import clock, create_app
@@ -33,21 +32,19 @@ from fieldapp.records.values import Evaluation, Given
 from fieldapp.reports.models import Report
 from fieldapp.sync import worker
 from fieldapp.sync.models import StoreBreaker
-from fieldapp.sync.pull import pull
 from fieldapp.tickets.models import Ticket
-from fieldapp.tickets.store import Change, NewTicket, Receipt, StoreNote, TicketStore
-from fieldapp.tickets.stores import STORES, named
+from fieldapp.tickets.store import Change, Receipt, StoreNote, TicketStore
+from fieldapp.tickets.stores import STORES
 from fieldapp.visits import operations as visits
 from fieldapp.visits.operations import Plan
 from tests.conftest import person, settings_for
-from tests.faults import child
+from tests.faults import child, lanes
 from tests.records.samples import DRAWN
 from tests.security import world
 from tests.stores import lossy, redmine_server, rt_server
 from tests.stores.redmine import store as redmine_store
 from tests.stores.rt import store_of as rt_store
 
-CUSTOMER = "1001"
 LIVES_S = (0.3, 2.5)  # how long a worker lives that is to be killed
 LONGEST_S = 1800
 
@@ -87,7 +84,7 @@ def storm(
     reach: dict[str, str],
     *,
     deliveries: int,
-    lanes: int,
+    count: int,
     kills: int,
     blind: bool = False,
 ) -> Outcome:
@@ -96,8 +93,8 @@ def storm(
     ``folder`` holds a migrated database; ``reach``: the settings of the ticket store.
     """
     outcome, rng, began = Outcome(), random.Random(20261122), time.monotonic()
-    with _office(folder, reach):
-        expected = _promises(store, reach["ticket_store"], deliveries, lanes)
+    with lanes.office(folder, reach):
+        expected = _promises(store, reach["ticket_store"], deliveries, count)
     address, _colon, port = reach["store_url"].rpartition(":")
     with lossy.before(int(port.partition("/")[0])) as wire:
         through = {**reach, "store_url": f"{address}:{wire.port}"}
@@ -120,31 +117,12 @@ def storm(
 # ---- the office: tickets in the store, visits here, promises that wait -------------------------------------
 
 
-@contextmanager
-def _office(folder: Path, reach: dict[str, str]) -> Iterator[Flask]:
-    app = create_app(settings_for(folder, log_level="ERROR", **reach))
-    with app.app_context():
-        try:
-            yield app
-        finally:
-            db.session.remove()
-            db.engine.dispose()
-
-
-def _promises(store: TicketStore, name: str, deliveries: int, lanes: int) -> dict[str, dict[str, str]]:
+def _promises(store: TicketStore, name: str, deliveries: int, count: int) -> dict[str, dict[str, str]]:
     """Signed records with their reports, each promised to its ticket: uid → SHA-256 of the PDF, by ticket, in order."""
     engineer, dispatcher = person("wanglei", "engineer", "王磊"), person("zhaomin", "dispatcher", "赵敏")
-    world.serve_customer(CUSTOMER)
-    new = [
-        NewTicket(uid=str(uuid7()), subject=f"服务器无法启动 {n}", text="", customer=f"C-{CUSTOMER}")
-        for n in range(lanes)
-    ]
-    refs = {store.create(each).ref for each in new}
-    pull(named(name))
-    tickets = list(db.session.scalars(select(Ticket).where(Ticket.ref.in_(refs)).order_by(Ticket.ref)))
-    assert len(tickets) == lanes
+    tickets = lanes.filed(store, name, count)
     for number in range(deliveries):
-        _completed_visit(tickets[number % lanes], number, engineer, dispatcher)
+        _completed_visit(tickets[number % count], number, engineer, dispatcher)
     _only("record_signed")
     while worker.run_once("printer"):
         _only("record_signed")
@@ -210,7 +188,7 @@ def _put_out_the_eyes(name: str) -> None:
 
 def _waits(folder: Path, reach: dict[str, str]) -> bool:
     """Whether anything is still to be delivered; what waits for its time gets it, and dead workers' leases end."""
-    with _office(folder, reach):
+    with lanes.office(folder, reach):
         _leases_over()
         _hurry()
         held = db.session.scalar(select(Promise.last_error).where(Promise.state.in_(("held", "dead"))).limit(1))
@@ -297,7 +275,7 @@ def main() -> None:
                 store,
                 reach,
                 deliveries=given.deliveries,
-                lanes=given.lanes,
+                count=given.lanes,
                 kills=given.kills,
                 blind=given.blind,
             )
