@@ -61,7 +61,7 @@ class Refusal(Exception):
 @dataclass
 class Double:
     """What the instance holds. ``hidden``: tables whose rows are kept from our user. ``unwritable``: fields that our user's
-    changes leave as they are. ``rule``: a business rule that aborts every change of the state. ``zone``: how far the zone of our
+    changes leave as they are. ``busy``: rules of the instance touch each record after a change. ``rule``: a business rule that aborts every change of the state. ``zone``: how far the zone of our
     user, in which times of a query are read, is from UTC. ``limited``: so many requests get 429. ``lost``: the (method, end of
     the path) whose answer is lost once, after it took effect. ``asleep``: the instance shows its page for people."""
 
@@ -73,6 +73,7 @@ class Double:
     states: dict[str, str] = field(default_factory=lambda: dict(STATES))
     hidden: set[str] = field(default_factory=set)
     unwritable: set[str] = field(default_factory=set)
+    busy: bool = False
     rule: str = ""
     zone: timedelta = timedelta(0)
     largest: int = 20 * 1024 * 1024
@@ -92,7 +93,7 @@ class Double:
         record["priority"] = PRIORITY[record["urgency"] + record["impact"]]
         for element, text in notes.items():
             self.note(record, element, text, who)
-        record["sys_mod_count"] = str(int(record["sys_mod_count"]) + 1)
+        record["sys_mod_count"] = str(int(record["sys_mod_count"]) + (3 if self.busy else 1))
         record["sys_updated_on"], record["sys_updated_by"] = now(), who
 
     def refuse(self, record: dict[str, str], taken: dict[str, str], who: str) -> None:
