@@ -12,8 +12,10 @@ from fieldapp.tickets import connection
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.store import TicketStore
 from fieldapp.tickets.stores.embedded import EmbeddedStore
+from fieldapp.tickets.stores.jira import JiraStore
 from fieldapp.tickets.stores.redmine import RedmineStore
 from fieldapp.tickets.stores.rt import RequestTrackerStore
+from fieldapp.tickets.stores.servicenow import ServiceNowStore
 from fieldapp.tickets.stores.zammad import ZammadStore
 from fieldapp.tickets.stores.zendesk import ZendeskStore
 
@@ -23,6 +25,8 @@ STORES: dict[str, Callable[[Connection], TicketStore]] = {
     "redmine": RedmineStore,
     "zammad": ZammadStore,
     "zendesk": ZendeskStore,
+    "jira": JiraStore,
+    "servicenow": ServiceNowStore,
 }
 _kept = threading.local()  # log-ins and open connections are not for several threads at once
 
