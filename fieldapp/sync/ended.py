@@ -16,9 +16,9 @@ from fieldapp.i18n import _
 from fieldapp.offline.models import Case
 from fieldapp.offline.operations import open_case
 from fieldapp.tickets.models import Ticket
-from fieldapp.tickets.operations import take_in
+from fieldapp.tickets.operations import lose, take_in
 from fieldapp.tickets.queries import ticket_of
-from fieldapp.tickets.store import Change, Receipt, Rejected, TicketStore
+from fieldapp.tickets.store import Change, Receipt, Rejected, StoreError, TicketStore
 from fieldapp.visits.models import Visit
 
 KIND = "ticket_ended"
@@ -94,6 +94,19 @@ def survivor(store: TicketStore, ticket: Ticket) -> Ticket:
             return ticket
         ticket = ticket_of(store.name, ticket.merged_into) or _fetched(store, ticket)
     raise _leads_nowhere(ticket)
+
+
+def after_refusal(store: TicketStore, ticket: Ticket) -> Ticket:
+    """The ticket as the store has it now that it refused what was written: it may have been merged, or be gone."""
+    ref, key = ticket.ref, ticket.id
+    db.session.rollback()
+    try:
+        take_in(store.ticket(ref), store=store.name)
+    except Rejected:
+        lose(db.session.get_one(Ticket, key))
+    except StoreError:
+        pass  # then it stays with what the store said first
+    return db.session.get_one(Ticket, key, populate_existing=True)
 
 
 def _fetched(store: TicketStore, ticket: Ticket) -> Ticket:

@@ -122,8 +122,11 @@ def _write(store: TicketStore, ticket: Ticket, change: Change, claim: Claim) -> 
     except Conflict:
         return _settle_status(store, ticket, change)
     except Rejected:
-        if ticket.ended == "gone":
-            raise ended.not_there(ticket) from None
+        now = ended.after_refusal(store, ticket)
+        if now.merged_into:
+            return _write(store, now, change, claim)
+        if now.ended == "gone":
+            raise ended.not_there(now) from None
         raise
 
 
