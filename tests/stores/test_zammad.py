@@ -198,8 +198,20 @@ def test_a_merged_ticket_names_the_one_that_it_became_a_part_of(zammads: Bench, 
     zammad.merge(int(source.ref), int(target.ref))
 
     told = zammads.store.ticket(source.ref)
-    assert (told.merged_into, told.status) == (target.ref, "closed")
+    assert (told.merged_into, told.status, told.text) == (target.ref, "closed", "")
     assert zammads.store.ticket(target.ref).merged_into is None
+
+
+def test_a_ticket_that_was_merged_twice_leads_to_the_last_one(zammads: Bench, zammad: Zammad) -> None:
+    first, second, third = zammads.filed(), zammads.filed(), zammads.filed()
+    change = a_change(first.ref)
+    zammads.store.push(change)
+
+    zammad.merge(int(first.ref), int(second.ref))
+    zammad.merge(int(second.ref), int(third.ref))
+
+    assert zammads.store.ticket(first.ref).merged_into == third.ref
+    assert zammads.store.find(change.uid, first.ref) is not None
 
 
 def test_a_note_that_moved_with_a_merge_is_found_and_not_written_again(zammads: Bench, zammad: Zammad) -> None:

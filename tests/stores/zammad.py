@@ -92,11 +92,13 @@ class Zammad:
         self.ahead += timedelta(seconds=61)
 
     def merge(self, source: int, target: int) -> None:
-        """As a person does it: the articles move, the source is closed as merged, and a link stays."""
+        """As a person does it: articles and links move, a word stays in the source, and a link to it."""
         for article in self.articles.values():
             if article["ticket_id"] == source:
                 article["ticket_id"] = target
+        self.links = [(target if parent == source else parent, child) for parent, child in self.links]
         self.links.append((target, source))
+        _article(self, self.tickets[source], {"body": "merged"})
         self.tickets[source] |= {"state": "merged", "updated_at": self.stamp()}
 
     def answered(self, ticket: int, body: str, **more: Any) -> None:

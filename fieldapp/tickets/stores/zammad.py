@@ -354,15 +354,15 @@ class ZammadStore:
         )
 
     def _first_text(self, row: Mapping[str, Any]) -> str:
-        """A merged ticket has given its articles away."""
-        if not row.get("article_ids"):
+        """A merged ticket has given its articles away, and what it has instead says only that."""
+        if not row.get("article_ids") or row["state"] == MERGED:
             return ""
         first = min(int(each) for each in row["article_ids"])
         answer = self.wire.ask("GET", f"/api/v1/ticket_articles/{first}", params={"expand": "true"}, accept=(404,))
         return _text(answer.json()) if answer.status == 200 else ""
 
     def _merged_into(self, ref: str) -> str | None:
-        """Merging leaves a link of a parent and a child between the two tickets."""
+        """Merging moves all links of a ticket, and leaves one of a parent and a child between the two."""
         params = {"link_object": "Ticket", "link_object_value": ref}
         links = self.wire.ask("GET", "/api/v1/links", params=params).json()["links"]
         kin = [str(link["link_object_value"]) for link in links if link["link_type"] in ("parent", "child")]
