@@ -1,4 +1,4 @@
-# Makes an empty database one that our tests can use, and prints the users' API keys as JSON. Run by `rails runner`.
+# Makes an empty database one that our tests can use, and prints what they must know of it as JSON. Run by `rails runner`.
 $stdout = $stderr # what the migrations say is not the answer
 ActiveRecord::Migration.verbose = false
 ActiveRecord::Base.connection.migration_context.migrate
@@ -7,6 +7,7 @@ Redmine::DefaultData::Loader.load('en')
 
 Setting.rest_api_enabled = '1'
 Setting.attachment_max_size = '5120'
+Setting.attachment_extensions_denied = ''
 Setting.notified_events = []
 Setting.host_name = 'redmine.it.example'
 Setting.app_title = 'Redmine of it.example'
@@ -39,7 +40,8 @@ roles = {
 roles['mute'].copy_workflow_rules(Role.find_by!(name: 'Manager'))
 users = roles.keys.to_h { |login| [login, user(login, 'Example')] }
 
-# Another time zone than the server's, and the newest note on top: neither may confuse what the API tells.
+# Another time zone than the server's, the newest note on top, and errors in Chinese: nothing of it may confuse the adapter.
+users['fieldapp'].update!(language: 'zh')
 users['fieldapp'].pref.update!(time_zone: 'Pacific Time (US & Canada)', others: { comments_sorting: 'desc' })
 
 project = Project.create!(name: 'Field Service', identifier: 'field-service', is_public: false, enabled_module_names: %w[issue_tracking])
@@ -57,8 +59,7 @@ users.each { |login, each| Member.create!(project: project, principal: each, rol
 
 STDOUT.puts({
   version: Redmine::VERSION.to_s,
+  project: project.id,
   keys: { admin: admin.api_key }.merge(users.transform_values(&:api_key)),
-  ids: users.transform_values(&:id),
-  roles: roles.transform_values(&:id),
   fields: fields.to_h { |each| [each.name, each.id] }
 }.to_json)

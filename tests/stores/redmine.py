@@ -66,19 +66,19 @@ def store(redmine: Redmine, place: str, *, user: str = "fieldapp", address: str 
 
 
 def project(redmine: Redmine, *, fields: bool = True) -> str:
-    """A new, empty project with our custom fields (or none), in which each user has its role; its identifier."""
+    """A new, empty project with our custom fields (or none); its identifier. Who is what in it comes from the one above."""
     name = f"p-{secrets.token_hex(4)}"
-    numbers = list(redmine.fields.values()) if fields else []
-    asked = {"name": name, "identifier": name, "is_public": False, "issue_custom_field_ids": numbers}
-    ask(
-        redmine,
-        "POST",
-        "/projects.json",
-        {"project": {**asked, "tracker_ids": [1, 2, 3], "enabled_module_names": ["issue_tracking"]}},
-    )
-    for user, number in redmine.ids.items():
-        member = {"user_id": number, "role_ids": [redmine.roles[user]]}
-        ask(redmine, "POST", f"/projects/{name}/memberships.json", {"membership": member})
+    asked = {
+        "name": name,
+        "identifier": name,
+        "is_public": False,
+        "parent_id": redmine.project,
+        "inherit_members": True,
+        "issue_custom_field_ids": list(redmine.fields.values()) if fields else [],
+        "tracker_ids": [1, 2, 3],
+        "enabled_module_names": ["issue_tracking"],
+    }
+    ask(redmine, "POST", "/projects.json", {"project": asked})
     return name
 
 

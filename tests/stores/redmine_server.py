@@ -1,8 +1,8 @@
 """A Redmine 5 of our own on this machine: fresh database, our project and custom fields, users with keys.
 
-The program comes from Debian (``.setup/setup.sh test``); everything that it writes lies in one folder, nothing listens outside
-loopback, no mail is sent. A migrated, seeded database is made once for each version of Redmine and of the seed (some ten
-seconds), kept in the system's folder for temporary files, and copied for each server. By hand, until Ctrl-C::
+The program comes from Debian (``.setup/setup.sh test``); everything that it writes lies in one folder, nothing listens
+outside loopback, no mail is sent. A migrated, seeded database is made once for each version of Redmine and of the seed
+(some ten seconds), kept in the system's folder for temporary files, and copied for each server. By hand, until Ctrl-C::
 
     .venv/bin/python -m tests.stores.redmine_server 8092
 """
@@ -46,15 +46,15 @@ production:
 
 @dataclass(frozen=True)
 class Redmine:
-    """Where it listens, its users' keys (``admin``, ``fieldapp``, ``agent``, ``readonly``, ``stuck``, ``mute``), the ids of
-    users, roles and custom fields by name, and its database, so that a test can change a setting."""
+    """Where it listens, its users' keys (``admin``, ``fieldapp``, ``agent``, ``readonly``, ``stuck``, ``mute``), the number of
+    the project in which they have their roles, of the custom fields, and its database, so that a test can change a setting.
+    """
 
     port: int
     version: str
     folder: Path
+    project: int
     keys: Mapping[str, str] = field(repr=False)
-    ids: Mapping[str, int]
-    roles: Mapping[str, int]
     fields: Mapping[str, int]
 
     @property
@@ -91,7 +91,7 @@ def missing() -> str | None:
 
 @contextmanager
 def running(folder: Path, *, port: int = 0) -> Iterator[Redmine]:
-    """A server with a fresh database in ``folder``. It ends with this block, or with this process, however that ends."""
+    """A server with a fresh database in ``folder``. It ends with this block or with this process, however that ends."""
     shutil.copytree(_seeded(), folder, symlinks=True)
     log = folder / "server.log"
     with log.open("wb") as output:
@@ -113,14 +113,13 @@ def running(folder: Path, *, port: int = 0) -> Iterator[Redmine]:
 
 
 def _seeded() -> Path:
-    """The folder to copy. Whoever comes second waits for the first, and a half-made one is never seen under its name."""
+    """The folder to copy. Whoever comes second waits for the first; a half-made one is never seen under its name."""
     name = f"fieldapp-redmine-{os.getuid()}-{_fingerprint()}"
     made = Path(tempfile.gettempdir()) / name
     with (Path(tempfile.gettempdir()) / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            making = Path(tempfile.mkdtemp(prefix=f"{name}."))
-            _make(making)
+            _make(making := Path(tempfile.mkdtemp(prefix=f"{name}.")))
             making.rename(made)
     assert made.stat().st_uid == os.getuid(), f"{made} belongs to somebody else"
     return made

@@ -2,13 +2,14 @@
 
 Measured on a running 5.0, and the reason for much below:
 
-- One PUT with uploads, notes and status is one transaction; but 204 only means that the request was understood. A status that does
-  not exist, or that the workflow forbids, is left out without a word; so are notes that the role may not write.
-- Nothing in an issue can be searched for more than one of our keys, so the mark stands in the note's text, and a file carries the
-  key in its description. An upload's token works once: a request that arrives twice gets 422 the second time and writes nothing.
+- One PUT with uploads, notes and status is one transaction; but 204 only means that the request was understood. A status
+  that does not exist, or that the workflow forbids, is left out without a word; so are notes that the role may not write.
+- A field of an issue holds only the latest of our keys, so the mark stands in the note's text, and a file carries the key
+  in its description. An upload's token works once: a request that arrives twice gets 422 the second time, and writes nothing.
 - ``updated_on`` has whole seconds: a version is that time and the number of the last journal entry.
 - Two writers at the same moment: the slower gets 422 with an empty list of errors.
 - A filter that Redmine does not know is left out without a word: what a search gives is always looked at again.
+- Somebody with a wrong key is a stranger, to whom lists are shown empty, not refused.
 - 401, 403 and 404 have empty bodies or HTML. The order of the journal follows the user's own preference.
 """
 
@@ -112,9 +113,7 @@ class RedmineStore:
         self._wire = Wire(connection, headers={"X-Redmine-API-Key": connection.secret})
         self._statuses: dict[str, int] = {}  # by their lower-case name
         self._field_ids: dict[str, int] = {}  # by their name
-        self._tokens: dict[
-            tuple[str, str, str], str
-        ] = {}  # by key, name and hash: of files whose ticket is not heard of yet
+        self._tokens: dict[tuple[str, str, str], str] = {}  # by key, name and hash: files whose entry nobody confirmed
 
     # ---- reading -----------------------------------------------------------------------------------------
 
@@ -122,6 +121,7 @@ class RedmineStore:
         """A round reads all that changed since the one before, by number: what changes meanwhile comes in the next."""
         turn = _Turn.of(cursor)
         if not turn.high:
+            self._me()  # to a stranger, Redmine shows an empty list
             rows, total = self._listed(turn, limit, sort="updated_on:desc")
             turn = turn.begun(rows)
             if total <= len(rows):
@@ -138,12 +138,12 @@ class RedmineStore:
 
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
         rows = self._search(f"cf_{self._customer_field()}", "=", customer, limit=limit, sort="id:desc")
+        if not rows:
+            self._me()
         if any(self._values(row).get("customer") != customer for row in rows):
+            field = self._field("customer")
             raise Rejected(
-                _(
-                    "Redmine does not search the field “%(name)s”: tick “Used as a filter” there.",
-                    name=self._field("customer"),
-                )
+                _("Redmine does not search the field “%(name)s”: tick “Used as a filter” there.", name=field)
             )
         return self._whole(rows)
 
@@ -155,7 +155,7 @@ class RedmineStore:
         return self._ask("GET", f"/attachments/download/{quote(file.ref, safe='')}").body
 
     def find(self, uid: str, ticket: str) -> Receipt | None:
-        """What was written comes in one piece, so a note that stands there is complete unless somebody took a file away."""
+        """All is written in one piece, so a note that stands there is complete unless somebody took a file away."""
         issue = self._issue(ticket)
         entry = issue.entry(uid)
         return issue.receipt(entry, complete=True) if entry else None
@@ -168,8 +168,9 @@ class RedmineStore:
         if issue.entry(change.uid) is None:
             self._nowhere_else(change)
         left = wanted is not None and issue.overtaken(change)
+        again = bool(self._tokens_of(change))
         if body := self._missing(issue, change, None if left else wanted):
-            self._put(change, body)
+            self._put(change, body, again=again)
             issue = self._issue(change.ticket)
         return self._read_back(issue, change, wanted, left)
 
@@ -203,10 +204,8 @@ class RedmineStore:
         return body
 
     def _uploaded(self, uid: str, file: NewFile) -> Mapping[str, str]:
-        """The file's content goes up once; its token is kept until the request that uses it has been answered.
-
-        So a request that was believed lost and arrives late after all makes the next one useless, not double.
-        """
+        """What names an uploaded file. Its token is kept until the request that uses it has been answered: one that was
+        believed lost and arrives late after all then makes the next one useless, not double."""
         sha256 = hashlib.sha256(file.content).hexdigest()
         key = (uid, file.name, sha256)
         if key not in self._tokens:
@@ -217,19 +216,14 @@ class RedmineStore:
     def _upload(self, file: NewFile, sha256: str) -> str:
         """The token of an upload. It ends with the hash of what arrived."""
         if self.caps.max_file is not None and len(file.content) > self.caps.max_file:
-            raise TooBig(_("Redmine takes no file of this size: %(name)s.", name=file.name))
+            raise _too_big(file)
         headers = {"Content-Type": "application/octet-stream"}
-        answer = self._ask(
-            "POST",
-            "/uploads.json",
-            params={"filename": file.name},
-            data=file.content,
-            headers=headers,
-            heard=(413, 422),
-        )
-        if answer.status == 413 or "exceeds the maximum" in " ".join(_errors(answer)):
-            self.caps = replace(self.caps, max_file=len(file.content) - 1)
-            raise TooBig(_("Redmine takes no file of this size: %(name)s.", name=file.name))
+        named = {"filename": file.name}
+        answer = self._ask("POST", "/uploads.json", params=named, data=file.content, headers=headers, heard=(413, 422))
+        most = _limit(answer, len(file.content))
+        if most is not None:
+            self.caps = replace(self.caps, max_file=most)
+            raise _too_big(file)
         if answer.status == 422:
             raise Rejected(_said(answer))
         token = str(answer.json()["upload"]["token"])
@@ -238,19 +232,22 @@ class RedmineStore:
             raise Retry(_("The file %(name)s was damaged on its way.", name=file.name))
         return token
 
-    def _put(self, change: Change, body: Mapping[str, Any]) -> None:
+    def _put(self, change: Change, body: Mapping[str, Any], *, again: bool) -> None:
+        """Send what is missing. ``again``: with files that an earlier try had sent already."""
         path = f"/issues/{quote(change.ticket, safe='')}.json"
-        answer = self._ask("PUT", path, json={"issue": body}, heard=(422,))
-        used = [key for key in self._tokens if key[0] == change.uid]
-        for key in used:
+        answer = self._ask("PUT", path, json={"issue": body}, heard=(403, 422))
+        for key in self._tokens_of(change):
             del self._tokens[key]
-        if answer.status != 422:
-            return
-        errors = _errors(answer)
-        if not errors or any("could not be saved" in each for each in errors):
-            # Somebody wrote at the same moment, or an earlier try of ours arrived after all: look again, then decide.
+        if answer.status == 403:
+            raise Rejected(_("Redmine does not allow our user to write into ticket %(number)s.", number=change.ticket))
+        if answer.status == 422 and (again or not _errors(answer)):
+            # The earlier try arrived after all, or somebody wrote at the same moment: look again, then decide.
             raise Retry(_("Redmine did not take the entry this time; it will be looked for again."))
-        raise Rejected(_said(answer))
+        if answer.status == 422:
+            raise Rejected(_said(answer))
+
+    def _tokens_of(self, change: Change) -> list[tuple[str, str, str]]:
+        return [key for key in self._tokens if key[0] == change.uid]
 
     def _read_back(self, issue: _Issue, change: Change, wanted: int | None, left: bool) -> Receipt:
         entry = issue.entry(change.uid)
@@ -268,8 +265,8 @@ class RedmineStore:
             raise Conflict(sentence, receipt=receipt)
         raise Rejected(
             _(
-                "The note is in, but Redmine's workflow does not let our user set the status “%(status)s”. Allow it under"
-                " Administration → Workflow and try again, or set the status there by hand.",
+                "The note is in, but Redmine's workflow does not let our user set the status “%(status)s”. Allow it"
+                " under Administration → Workflow and try again, or set the status there by hand.",
                 status=self.words.statuses.theirs(change.status or ""),
             )
         )
@@ -297,14 +294,14 @@ class RedmineStore:
         }
         issue = {name: value for name, value in body.items() if value is not None}
         answer = self._ask("POST", "/issues.json", json={"issue": issue}, heard=(422,))
-        if answer.status == 422 and any("Project" in each for each in _errors(answer)):
-            raise Rejected(_("Our user may not file tickets in Redmine's project “%(name)s”.", name=self.words.place))
+        if answer.status == 422 and (flaw := self._place_flaw()):
+            raise Rejected(flaw.says)  # what Redmine says then is that the project is blank
         if answer.status == 422:
             raise Rejected(_said(answer))
         return str(answer.json()["issue"]["id"])
 
     def _fill(self, issue: _Issue, new: NewTicket) -> bool:
-        """Fields whose number was not known before there was a ticket, or which an earlier try left; never a person's word."""
+        """Fields whose number was not known before there was a ticket, or which an earlier try left empty."""
         empty = [
             {"id": issue.fields[name]["id"], "value": value}
             for name, value in self._wanted_values(new).items()
@@ -353,6 +350,8 @@ class RedmineStore:
         answer = self._ask(
             "GET", f"/issues/{ref}.json", params={"include": "journals,attachments,relations"}, heard=(403, 404)
         )
+        if answer.status == 403:
+            self._me()  # raises Denied where we may do nothing at all
         if answer.status >= 400:
             raise _unknown(ref)
         return _Issue.of(answer.json()["issue"])
@@ -369,7 +368,7 @@ class RedmineStore:
         return told["issues"], told["total_count"]
 
     def _search(self, field: str, operator: str, value: str, *, limit: int, sort: str = "id") -> list[Raw]:
-        """Open and closed issues in all projects, written in the long form, in which no value is taken for an operator."""
+        """Open and closed issues in all projects. Asked in the long form, in which no value is taken for an operator."""
         asked = [("set_filter", "1"), ("f[]", field), (f"op[{field}]", operator), (f"v[{field}][]", value)]
         params = [*asked, ("sort", sort), ("limit", str(min(limit, MOST)))]
         rows: list[Raw] = self._ask("GET", "/issues.json", params=params).json()["issues"]
@@ -388,6 +387,8 @@ class RedmineStore:
 
     def _project(self) -> Raw | None:
         """The project with its trackers and custom fields; None when there is none that we may see."""
+        if not self.words.place:
+            return None
         path = f"/projects/{quote(self.words.place, safe='')}.json"
         answer = self._ask("GET", path, params={"include": "trackers,issue_custom_fields"}, heard=(403, 404))
         return None if answer.status >= 400 else answer.json()["project"]
@@ -418,8 +419,8 @@ class RedmineStore:
         return self.words.fields.get(ours, "")
 
     def _field_id(self, theirs: str) -> int | None:
-        """The number of a custom field. The list of all is for administrators only; a project tells of its own, and a ticket
-        also of those that are meant for all projects."""
+        """The number of a custom field. The list of all is for administrators only; a project tells of its own, and a
+        ticket also of those that are meant for all projects."""
         if theirs and theirs not in self._field_ids:
             self._field_ids = self._fields()
         return self._field_ids.get(theirs)
@@ -471,19 +472,18 @@ class RedmineStore:
     # ---- looking after -----------------------------------------------------------------------------------
 
     def check(self) -> tuple[Flaw, ...]:
-        me = self._me()
-        project = self._project() if self.words.place else None
-        if project is None:
-            mend = _("Write the project's identifier as `place` in the mapping, and make our user a member of it.")
-            return (
-                Flaw(
-                    says=_("Redmine has no project “%(name)s” that our user may see.", name=self.words.place), mend=mend
-                ),
-            )
-        return (*self._right_flaws(me, project), *self._field_flaws(), *self._word_flaws(project))
+        me, project = self._me(), self._project()
+        if flaw := _no_place(project, self.words.place):
+            return (flaw,)
+        return (*self._right_flaws(me, project or {}), *self._field_flaws(), *self._word_flaws(project or {}))
+
+    def _place_flaw(self) -> Flaw | None:
+        """The first thing that keeps us out of the project."""
+        me, project = self._me(), self._project()
+        return _no_place(project, self.words.place) or next(self._right_flaws(me, project or {}), None)
 
     def _me(self) -> Raw:
-        """Our user with its memberships. What is public answers strangers too, so this is asked first (raises Denied)."""
+        """Our user with its memberships (raises Denied). Lists answer strangers too, with what is public or nothing."""
         answer = self._ask("GET", "/users/current.json", params={"include": "memberships"}, heard=(403,))
         if answer.status == 403:
             raise Denied(_("Redmine's REST interface is off: switch it on under Administration → Settings → API."))
@@ -520,7 +520,7 @@ class RedmineStore:
             yield Flaw(says=says, mend=_("Tick “Used as a filter” in the custom field."))
 
     def _is_filter(self, number: int) -> bool:
-        """Whether Redmine heeds a filter on this field: nobody is called so, and a filter that is left out finds somebody."""
+        """Whether Redmine heeds a filter on this field: nobody is called so; a filter left out finds somebody."""
         return not self._search(f"cf_{number}", "=", "nobody is called so", limit=1)
 
     def _word_flaws(self, project: Raw) -> Iterator[Flaw]:
@@ -549,7 +549,7 @@ class RedmineStore:
     def heard(self, headers: Mapping[str, str], body: bytes) -> tuple[Hint, ...]:
         """Redmine 7 signs the body; a plug-in for Redmine 5 sends the secret itself in a header that an administrator sets.
 
-        Redmine names no time of sending, so an old message can be told again: it is known by its hash, and is but a hint.
+        No time of sending is told, so an old message can come again: it is known by its hash, and is but a hint.
         """
         self._prove({name.lower(): value for name, value in headers.items()}, body)
         ref = _issue_of(body)
@@ -570,8 +570,8 @@ class RedmineStore:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One entry of the journal: a note, changes, or both. ``was`` and ``became``: the status before and after, if it changed
-    it; ``brought``: the numbers of the files that came with it."""
+    """One entry of the journal: a note, changes, or both. ``was`` and ``became``: the status before and after, if it
+    changed it; ``brought``: the numbers of the files that came with it."""
 
     id: int
     at: datetime
@@ -643,7 +643,7 @@ class _Issue:
 
     def is_note(self, entry: _Entry) -> bool:
         """Somebody said something, or brought a file other than one that belongs to a note of ours."""
-        theirs = any(not file["description"] for file in self._attachments(entry))
+        theirs = any(not (file["description"] or "").startswith(OUR_FILE) for file in self._attachments(entry))
         return bool(entry.marked.text.strip() or entry.marked.uid or theirs)
 
     def as_note(self, entry: _Entry) -> StoreNote:
@@ -677,9 +677,8 @@ class _Issue:
         return seen is None or any(each.id > seen and each.marked.uid != change.uid for each in self.entries)
 
     def lacks(self, change: Change) -> list[NewFile]:
-        """The files of a change that its note does not have."""
-        entry = self.entry(change.uid)
-        there = [(each["filename"], each["filesize"]) for each in self._attachments(entry)] if entry else []
+        """The files of a change that are not there for it."""
+        there = [(each["filename"], each["filesize"]) for each in self._brought(self.entry(change.uid), change.uid)]
         lacking = []
         for file in change.files:
             known = (_as_stored(file.name), len(file.content))
@@ -694,13 +693,14 @@ class _Issue:
         return f"{self.ref}#change-{entry.id}"
 
     def _attachments(self, entry: _Entry) -> list[Raw]:
-        """What came with the entry, and what was attached for it later."""
-        ours = f"{OUR_FILE}{entry.marked.uid}"
-        found = [
-            each
-            for each in self.raw.get("attachments", [])
-            if str(each["id"]) in entry.brought or each["description"] == ours
-        ]
+        return self._brought(entry, entry.marked.uid)
+
+    def _brought(self, entry: _Entry | None, uid: str | None) -> list[Raw]:
+        """What came with the entry, and what was attached for our key without it."""
+        came = entry.brought if entry else frozenset()
+        ours = f"{OUR_FILE}{uid}" if uid else None
+        files = self.raw.get("attachments", [])
+        found = [each for each in files if str(each["id"]) in came or (ours and each["description"] == ours)]
         return sorted(found, key=lambda each: int(each["id"]))
 
     def _since(self, entry: _Entry) -> list[_Entry]:
@@ -734,8 +734,8 @@ def _as_stored(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Turn:
-    """``since``: where this round began; ``after``: the last number read in it; ``high``: the latest change there was when it
-    began, from which the next round starts. Times as Redmine writes them."""
+    """``since``: where this round began; ``after``: the last number read in it; ``high``: the latest change there was
+    when it began, from which the next round starts. Times as Redmine writes them."""
 
     since: str = ""
     after: int = 0
@@ -773,6 +773,8 @@ def _refusal(answer: Answer) -> Exception:
         return Denied(_("Redmine does not accept our key."))
     if answer.status == 403:
         return Denied(_("Redmine does not allow our user to do this."))
+    if answer.status == 404:
+        return Rejected(_("Redmine knows no such thing: check its address and the project's identifier."))
     if answer.status == 409:
         return Retry(_("Somebody else is changing this ticket in Redmine."))
     return Rejected(_said(answer))
@@ -791,13 +793,37 @@ def _errors(answer: Answer) -> list[str]:
     return [str(each) for each in told.get("errors", [])] if isinstance(told, dict) else []
 
 
+def _limit(answer: Answer, size: int) -> int | None:
+    """The largest file in bytes, from a refusal of one of ``size`` bytes; None when it was refused for another reason.
+
+    The refusal is in the language of our user, and its figure in bytes, or rounded with a unit.
+    """
+    if answer.status == 413:  # a server before Redmine, which says no figure
+        return size - 1
+    units = {"": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+    figures = re.findall(r"(\d+(?:[.,]\d+)?)\s*([KMG]B)?", " ".join(_errors(answer)) if answer.status == 422 else "")
+    limits = [int(float(figure.replace(",", ".")) * units[unit]) for figure, unit in figures]
+    return next((limit for limit in limits if 1024 <= limit < size), None)
+
+
+def _too_big(file: NewFile) -> TooBig:
+    return TooBig(_("Redmine takes no file of this size: %(name)s.", name=file.name))
+
+
+def _no_place(project: Raw | None, place: str) -> Flaw | None:
+    if project is not None:
+        return None
+    mend = _("Write the project's identifier as `place` in the mapping, and make our user a member of it.")
+    return Flaw(says=_("Redmine has no project “%(name)s” that our user may see.", name=place), mend=mend)
+
+
 def _unknown(ref: str) -> Rejected:
     return Rejected(_("There is no ticket %(number)s.", number=ref))
 
 
 def _issue_of(body: bytes) -> str | None:
-    """The number in a message: ``data.issue`` of Redmine itself, ``payload.issue`` or ``issue`` of the plug-ins, where an issue
-    may be wrapped once more."""
+    """The number in a message: ``data.issue`` of Redmine itself, ``payload.issue`` or ``issue`` of the plug-ins, where an
+    issue may be wrapped once more."""
     try:
         told = json.loads(body)
     except ValueError:
