@@ -28,6 +28,7 @@ from fieldapp.tickets.store import (
 )
 from fieldapp.tickets.stores.jira import JiraStore
 from tests.stores.jira import API, HOOK, Double, connection, started
+from tests.stores.lossy import before
 
 PDF = NewFile(name="SR-1.pdf", media_type="application/pdf", content=b"%PDF-1.7 report")
 COMMENT, FILE, STEP, FILING = (
@@ -153,6 +154,44 @@ def test_a_lost_answer_is_found_and_not_written_again(
 def histories(double: Double, ticket: StoreTicket) -> list[Any]:
     found: list[Any] = double.issues[ticket.ref]["changelog"]["histories"]
     return found
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_bad_wire_doubles_nothing_and_loses_nothing(site: tuple[Double, int], store: JiraStore, seed: int) -> None:
+    double, port = site
+    tickets = [store.create(new()) for _each in range(3)]
+    changes = [done(ticket, files=(a_file(ticket, number),)) for number in range(2) for ticket in tickets]
+
+    with before(port, lost_requests=0.1, lost_answers=0.5) as wire:
+        wire.rng.seed(seed)
+        far = JiraStore(connection(port, address=f"http://127.0.0.1:{wire.port}"))
+        for change in changes:
+            until_it_stands(far, change)
+
+    for ticket in tickets:
+        ours = [change for change in changes if change.ticket == ticket.ref]
+        notes = store.thread(ticket.ref)
+        assert [note.uid for note in notes] == [change.uid for change in ours]
+        assert [[store.content(file) for file in note.files] for note in notes] == [
+            [change.files[0].content] for change in ours
+        ]
+        assert len(names(double, ticket)) == 2
+        assert store.ticket(ticket.ref).status == "resolved"
+    assert wire.answers_lost >= 3
+
+
+def a_file(ticket: StoreTicket, number: int) -> NewFile:
+    return replace(PDF, content=f"%PDF-1.7 {ticket.ref} {number}".encode())
+
+
+def until_it_stands(store: JiraStore, change: Change) -> None:
+    for _try in range(200):
+        try:
+            assert store.push(change).complete
+        except Unreachable:
+            continue
+        return
+    raise AssertionError("the wire is worse than it was meant to be")
 
 
 def test_a_file_of_the_same_name_and_size_but_other_content_is_not_taken_for_ours(
@@ -465,6 +504,8 @@ def test_a_custom_field_that_is_missing_is_named_and_nothing_is_filed(double: Do
 
     assert not double.issues
     assert not double.user_properties
+    double.fields.append("CustomerId")
+    assert store.create(new()).customer == "C-1001"
 
 
 def test_a_field_that_is_not_on_the_screen_is_rejected_by_the_site(double: Double, store: JiraStore) -> None:

@@ -28,6 +28,7 @@ from fieldapp.tickets.store import (
     Unreachable,
 )
 from fieldapp.tickets.stores.servicenow import ServiceNowStore
+from tests.stores.lossy import before
 from tests.stores.servicenow import HOOK, Double, connection, started
 
 PDF = NewFile(name="SR-1.pdf", media_type="application/pdf", content=b"%PDF-1.7 report")
@@ -127,6 +128,46 @@ def test_a_lost_answer_is_found_and_not_written_again(
     assert texts(store, ticket) == ["已更换电源"]
     assert len(double.attachments) == 1
     assert store.ticket(ticket.ref).status == "resolved"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_bad_wire_doubles_nothing_and_loses_nothing(
+    site: tuple[Double, int], store: ServiceNowStore, seed: int
+) -> None:
+    double, port = site
+    tickets = [store.create(new()) for _each in range(3)]
+    changes = [done(ticket, files=(a_file(ticket, number),)) for number in range(2) for ticket in tickets]
+
+    with before(port, lost_requests=0.1, lost_answers=0.5) as wire:
+        wire.rng.seed(seed)
+        far = ServiceNowStore(connection(port, address=f"http://127.0.0.1:{wire.port}"))
+        for change in changes:
+            until_it_stands(far, change)
+
+    for ticket in tickets:
+        ours = [change for change in changes if change.ticket == ticket.ref]
+        notes = store.thread(ticket.ref)
+        assert [note.uid for note in notes] == [change.uid for change in ours]
+        assert [[store.content(file) for file in note.files] for note in notes] == [
+            [change.files[0].content] for change in ours
+        ]
+        assert store.ticket(ticket.ref).status == "resolved"
+    assert len(double.attachments) == 6
+    assert wire.answers_lost >= 3
+
+
+def a_file(ticket: StoreTicket, number: int) -> NewFile:
+    return replace(PDF, content=f"%PDF-1.7 {ticket.ref} {number}".encode())
+
+
+def until_it_stands(store: ServiceNowStore, change: Change) -> None:
+    for _try in range(200):
+        try:
+            assert store.push(change).complete
+        except Unreachable:
+            continue
+        return
+    raise AssertionError("the wire is worse than it was meant to be")
 
 
 def test_a_ticket_whose_answer_was_lost_is_not_filed_again(double: Double, store: ServiceNowStore) -> None:

@@ -177,13 +177,16 @@ class JiraStore:
             raise Retry(_("The ticket store took the change, but it cannot be read back yet."))
         if self._add_missing_files(note, change, seen):
             seen = self._seen(change.ticket)
+        receipt = self._receipt(note, seen)
         if note.left:
             sentence = _("The ticket changed meanwhile: the note is in, its status is left to a person.")
-            raise Conflict(sentence, receipt=self._receipt(note, seen))
+            raise Conflict(sentence, receipt=receipt)
+        if receipt.complete:
+            return receipt
         if not self._status_reached(note, seen):
             self._move(note, seen, change)
-        receipt = self.find(change.uid, change.ticket)
-        if receipt is None or not receipt.complete:
+        receipt = self.find(change.uid, change.ticket) or receipt
+        if not receipt.complete:
             raise Retry(_("The ticket store took the change, but it cannot be read back yet."))
         return receipt
 
@@ -197,6 +200,7 @@ class JiraStore:
 
     def check(self) -> tuple[Flaw, ...]:
         self._myself()
+        self._ids = None
         if not self._project_exists():
             says = _("There is no project “%(name)s” that we may see.", name=self.words.place)
             mend = _("Write the project's key as place in the mapping, and let our user browse the project.")
@@ -313,6 +317,8 @@ class JiraStore:
         return self._ids
 
     def _field(self, name: str) -> str:
+        if name not in self._numbers():
+            self._ids = None  # somebody may have made it since we looked
         if name not in self._numbers():
             theirs = self.words.fields.get(name, name)
             raise Rejected(_("The custom field “%(name)s” is missing in the ticket store.", name=theirs))
