@@ -1,5 +1,5 @@
 # What an administrator would set up in Request Tracker for us, and some people to try it with (docs/ticket-stores.md).
-# Prints their tokens as JSON. RT_SITE_CONFIG and RT_SITE_CONFIG_DIR say which database.
+# Prints their tokens as JSON. Its argument is the scrip's file; RT_SITE_CONFIG and RT_SITE_CONFIG_DIR say which database.
 use strict;
 use warnings;
 use lib '/usr/share/request-tracker5/lib';
@@ -16,6 +16,11 @@ for my $name (qw(CustomerId AssetSerial ServiceRecordId Channel ServiceType Cont
 }
 field('RecordId', 'RT::Queue-RT::Ticket-RT::Transaction');
 
+# Tells us of every change, where RT_SiteConfig.pm says whom to tell.
+made('RT::Scrip', Description => 'Tell the field service app', Queue => 0, Stage => 'TransactionCreate',
+    ScripCondition => 'On Transaction', ScripAction => 'User Defined', Template => 'Blank',
+    CustomPrepareCode => 'return 1;', CustomCommitCode => text_of($ARGV[0]));
+
 my @look = qw(SeeQueue ShowTicket ShowTicketComments SeeCustomField);
 my @work = (@look, qw(CreateTicket CommentOnTicket ReplyToTicket ModifyTicket ModifyCustomField SetInitialCustomField));
 my %token;
@@ -24,6 +29,8 @@ $token{readonly} = person('readonly', 'UTC', \@look);
 $token{shanghai} = person('shanghai', 'Asia/Shanghai', \@work);
 # May comment but not set custom fields: what is written then carries no mark of ours.
 $token{unmarked} = person('unmarked', 'UTC', [grep { !/CustomField$/ || /^See/ } @work]);
+# May comment and nothing else.
+$token{commenter} = person('commenter', 'UTC', [@look, qw(CreateTicket CommentOnTicket ModifyCustomField SetInitialCustomField)]);
 # Somebody at the desk, and the administrator.
 $token{agent} = person('agent', 'UTC', [@work, 'OwnTicket', 'DeleteTicket']);
 $token{root} = token_of(loaded('RT::User', 'root'));
@@ -35,6 +42,13 @@ sub made {
     my ($ok, $says) = $object->Create(%with);
     die "$class $with{Name}: $says" unless $ok;
     return $object;
+}
+
+sub text_of {
+    my ($path) = @_;
+    open my $file, '<:encoding(UTF-8)', $path or die "$path: $!";
+    local $/ = undef;
+    return scalar <$file>;
 }
 
 sub loaded {

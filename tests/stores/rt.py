@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import pytest
+from flask import Flask, request
 
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping
 from fieldapp.tickets.stores.rt import DEFAULTS, RequestTrackerStore
 from tests.stores import rt_server
 from tests.stores.bench import Bench
-from tests.stores.rt_server import RequestTracker
+from tests.stores.rt_server import HOOK_SECRET, RequestTracker
+from tests.stores.serving import serving
 
 LOOPBACK = ("127.0.0.0/8",)
 RUNNING = pytest.StashKey[RequestTracker]()
+HEARD = pytest.StashKey[list[tuple[Mapping[str, str], bytes]]]()
 
 
-def bench(request: pytest.FixtureRequest) -> Bench:
-    tracker = server(request)
+def bench(asking: pytest.FixtureRequest) -> Bench:
+    tracker = server(asking)
     queue = new_queue(tracker)
 
     def at(address: str) -> RequestTrackerStore:
@@ -28,17 +32,32 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     return Bench(store=at(tracker.address), unknown="999999", told=told, port=tracker.port, at=at)
 
 
-def server(request: pytest.FixtureRequest) -> RequestTracker:
+def server(asking: pytest.FixtureRequest) -> RequestTracker:
     """Started when first asked for, stopped with the test process."""
     if reason := rt_server.missing():
         pytest.skip(reason)
-    config = request.config
+    config = asking.config
     if RUNNING not in config.stash:
         stack = ExitStack()
         config.add_cleanup(stack.close)
-        folder = request.getfixturevalue("tmp_path_factory").mktemp("rt") / "rt"
-        config.stash[RUNNING] = stack.enter_context(rt_server.running(folder))
+        config.stash[HEARD] = []
+        hooks = stack.enter_context(serving(listener(config.stash[HEARD])))
+        folder = asking.getfixturevalue("tmp_path_factory").mktemp("rt") / "rt"
+        running = rt_server.running(folder, hook=f"http://127.0.0.1:{hooks}/hooks/rt")
+        config.stash[RUNNING] = stack.enter_context(running)
     return config.stash[RUNNING]
+
+
+def listener(heard: list[tuple[Mapping[str, str], bytes]]) -> Flask:
+    """What the scrip tells is kept in ``heard``."""
+    app = Flask("listener")
+
+    @app.post("/hooks/rt")
+    def hear() -> tuple[str, int]:
+        heard.append((dict(request.headers), request.get_data()))
+        return "", 202
+
+    return app
 
 
 def new_queue(tracker: RequestTracker) -> str:
@@ -57,7 +76,7 @@ def store_of(
         Connection(
             address=address or tracker.address,
             secret=tracker.tokens[user],
-            hook_secret="the secret of the scrip",
+            hook_secret=HOOK_SECRET,
             words=mapping,
             networks=LOOPBACK,
         )

@@ -3,7 +3,9 @@
 The programs come from Debian (``.setup/setup.sh test``); everything that they write lies in one folder, nothing listens
 outside loopback, no mail is sent. By hand, until Ctrl-C::
 
-    .venv/bin/python -m tests.stores.rt_server 8091
+    .venv/bin/python -m tests.stores.rt_server 8091 http://127.0.0.1:8000/hooks/rt
+
+(the second address, of our app, is told of every change, signed with ``HOOK_SECRET``).
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from urllib.request import Request, urlopen
 SERVER = Path("/usr/share/request-tracker5/libexec/rt-server")
 SETUP = shutil.which("rt-setup-database-5", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 SEED = Path(__file__).with_name("rt-seed.pl")
+SCRIP = Path(__file__).with_name("rt-scrip.pl")
+HOOK_SECRET = "the secret of the scrip"
+MAX_FILE = 3_000_000
 ROOT_PASSWORD = "the password of root"
 TRIES, PAUSE_S = 300, 0.1
 
@@ -44,18 +49,20 @@ Set($MailCommand, 'testfile');
 Set($LogToSyslog, undef);
 Set($LogToSTDERR, 'warning');
 Set($MaxAttachmentSize, {max_file});
+Set($DropLongAttachments, 1);
 Set($WebSessionClass, 'Apache::Session::File');
 $RT::MasonDataDir = '{folder}/mason';
 $RT::MasonSessionDir = '{folder}/session';
-{more}
+{hook}
 1;
 """
+HOOK = "Set(%FieldServiceApp, Address => '{address}', Secret => '{secret}');"
 
 
 @dataclass(frozen=True)
 class RequestTracker:
     """Where it listens and the tokens of its users: ``fieldapp``, ``agent``, ``readonly``,
-    ``shanghai``, ``unmarked`` (who may not set custom fields) and ``root``."""
+    ``shanghai``, ``unmarked`` (who may not set custom fields), ``commenter`` and ``root``."""
 
     port: int
     tokens: Mapping[str, str] = field(repr=False)
@@ -80,10 +87,10 @@ def missing() -> str | None:
 
 
 @contextmanager
-def running(folder: Path, *, port: int = 0, max_file: int = 20_000_000, more: str = "") -> Iterator[RequestTracker]:
-    """A server with a fresh database in ``folder``. It ends with this block, or with this process, however that ends."""
+def running(folder: Path, *, port: int = 0, hook: str = "") -> Iterator[RequestTracker]:
+    """A server with a fresh database in ``folder``, which tells ``hook`` of every change. It ends with this block, or with this process, however that ends."""
     port = port or _free_port()
-    environment = _configured(folder, port, max_file, more)
+    environment = _configured(folder, port, hook)
     tokens = _seeded(folder, environment)
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(_command(port), env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -95,11 +102,13 @@ def running(folder: Path, *, port: int = 0, max_file: int = 20_000_000, more: st
         _stop(server)
 
 
-def _configured(folder: Path, port: int, max_file: int, more: str) -> dict[str, str]:
+def _configured(folder: Path, port: int, hook: str) -> dict[str, str]:
     for name in ("site.d", "mason", "session"):
         (folder / name).mkdir(parents=True)
-    config = CONFIG.replace("{folder}", str(folder)).replace("{port}", str(port)).replace("{max_file}", str(max_file))
-    (folder / "site.pm").write_text(config.replace("{more}", more))
+    told = HOOK.replace("{address}", hook).replace("{secret}", HOOK_SECRET) if hook else ""
+    config = CONFIG.replace("{folder}", str(folder)).replace("{port}", str(port))
+    config = config.replace("{max_file}", str(MAX_FILE)).replace("{hook}", told)
+    (folder / "site.pm").write_text(config)
     ours = {
         "RT_SITE_CONFIG": str(folder / "site.pm"),
         "RT_SITE_CONFIG_DIR": str(folder / "site.d"),
@@ -114,7 +123,7 @@ def _seeded(folder: Path, environment: dict[str, str]) -> Mapping[str, str]:
     password.write_text(ROOT_PASSWORD)
     options = ["--action", "init", "--skip-create", "--root-password-file", str(password)]
     _run([str(SETUP), *options], environment)
-    return json.loads(_run(["perl", str(SEED)], environment))
+    return json.loads(_run(["perl", str(SEED), str(SCRIP)], environment))
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
@@ -161,8 +170,11 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _by_hand(port: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="rt-") as folder, running(Path(folder) / "rt", port=port) as tracker:
+def _by_hand(port: int, hook: str) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="rt-") as folder,
+        running(Path(folder) / "rt", port=port, hook=hook) as tracker,
+    ):
         print(f"{tracker.address}  root / {ROOT_PASSWORD}, fieldapp / the password of fieldapp")
         print(json.dumps(dict(tracker.tokens), indent=1), flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -171,4 +183,5 @@ def _by_hand(port: int) -> None:
 
 
 if __name__ == "__main__":
-    _by_hand(int(sys.argv[1]) if len(sys.argv) > 1 else 8091)
+    given = dict(enumerate(sys.argv))
+    _by_hand(int(given.get(1, "8091")), given.get(2, ""))

@@ -201,13 +201,13 @@ class RequestTrackerStore:
         if entry is None:
             self._refuse_elsewhere(change)
         stale = change.base is not None and self._moved(row, change.base, entry)
+        since = self._statuses_since(entry) if entry and status else []
         ref = entry.ref if entry else self._comment(change)
         self._insist_on_files(change, ref)
-        settled = status is None or (entry is not None and self._was_set(change.ticket, entry, status))
-        if not settled:
-            if stale or _merged_into(row):
+        if status and not _had(status, row, since):
+            if stale or since or _merged_into(row):
                 raise self._left_to_a_person(change, ref)
-            self._set_status(change, ref, row, str(status))
+            self._set_status(change, ref, row, status)
         return _receipt(change.uid, change.ticket, ref, complete=True)
 
     def create(self, new: NewTicket) -> StoreTicket:
@@ -315,6 +315,13 @@ class RequestTrackerStore:
             answer = self._ask("POST", path, json=told, accept=(400,))
         if answer.status == 400:
             raise Rejected(_("Request Tracker does not take the note: %(said)s", said=_said(answer)))
+        return self._read_back(change, answer.headers.get("Location", "").rpartition("/")[2])
+
+    def _read_back(self, change: Change, ref: str) -> str:
+        """Our key stands in the transaction that RT names; where it has not kept the field, in the text."""
+        field = self.words.fields.get("note", "")
+        if ref.isdigit() and _held(self._ask("GET", f"/transaction/{ref}").json()).get(field.casefold()) == change.uid:
+            return ref
         written = self._ours(change.uid, change.ticket)
         if written is None:
             raise Unreachable(_("Request Tracker does not show the note that it has taken."))
@@ -324,7 +331,9 @@ class RequestTrackerStore:
         """RT may be told to cut or drop what is too long (raises Rejected). Texts it turns into UTF-8, so their size may change."""
         if not change.files:
             return
-        kept = _files(self._all(f"/transaction/{ref}/attachments", FILE_PART)).get(ref, ())
+        kept = _files(self._all(f"/transaction/{ref}/attachments", FILE_PART, enough=len(change.files) + 2)).get(
+            ref, ()
+        )
         sizes = [(file.name, file.size) for file in kept]
         names = [file.name for file in kept]
         for file in change.files:
@@ -334,15 +343,11 @@ class RequestTrackerStore:
                     _("The note is in, but Request Tracker has not kept the file %(name)s as it is.", name=file.name)
                 )
 
-    def _was_set(self, ticket: str, entry: Entry, status: str) -> bool:
-        """Whether the status was as asked when our note came, or the first change after it made it so."""
-        after = self._transactions(
-            entry.ticket, f"Type = 'Status' AND id > {entry.ref}", {"fields": "OldValue,NewValue"}
-        )
-        if not after:
-            return _same(str(self._row(ticket)["Status"]), status)
-        first = min(after, key=lambda each: int(each["id"]))
-        return _same(first["OldValue"], status) or _same(first["NewValue"], status)
+    def _statuses_since(self, entry: Entry) -> list[dict[str, Any]]:
+        """The changes of the status after our note, oldest first."""
+        query = f"Type = 'Status' AND id > {entry.ref}"
+        found = self._transactions(entry.ticket, query, {"fields": "OldValue,NewValue"})
+        return sorted(found, key=lambda each: int(each["id"]))
 
     def _set_status(self, change: Change, ref: str, seen: Mapping[str, Any], status: str) -> None:
         """Guarded by the ticket's ETag, and read back: a refusal comes with 200, too."""
@@ -395,7 +400,7 @@ class RequestTrackerStore:
         }
         if priority := self.words.priorities.theirs(new.fields.get("priority", "")):
             told["Priority"] = priority
-        answer = self._ask("POST", "/ticket", json=told, accept=(400,))
+        answer = self._ask("POST", "/ticket", json=told, accept=(400, 403))
         ref = str(answer.json().get("id", "")) if answer.status < 300 else ""
         if not ref:
             raise Rejected(_("Request Tracker does not take the ticket: %(said)s", said=_said(answer)))
@@ -586,9 +591,9 @@ class RequestTrackerStore:
 
     def _values(self, row: Mapping[str, Any]) -> dict[str, str]:
         """The custom fields that the mapping knows, by our names, in our words."""
-        held = {each["name"].casefold(): each["values"][0] for each in row["CustomFields"] or () if each["values"]}
+        held = _held(row)
         mapped = {ours: held.get(theirs.casefold(), "") for ours, theirs in self.words.fields.items() if ours != "note"}
-        values = {ours: str(value) for ours, value in mapped.items() if value}
+        values = {ours: value for ours, value in mapped.items() if value}
         for name, words, otherwise in (
             ("channel", self.words.channels, "hotline"),
             ("type", self.words.types, "hardware"),
@@ -635,32 +640,31 @@ class RequestTrackerStore:
         return [self._entry(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
 
     def _entry(self, row: Mapping[str, Any]) -> Entry:
-        field = self.words.fields.get("note", "").casefold()
-        held = [
-            each["values"][0]
-            for each in row["CustomFields"] or ()
-            if each["name"].casefold() == field and each["values"]
-        ]
         return Entry(
             ref=str(row["id"]),
             ticket=str(row["ObjectId"]),
             at=_moment(row["Created"]),
             author=_name(row["Creator"]),
-            uid=str(held[0]) if held else None,
+            uid=_held(row).get(self.words.fields.get("note", "").casefold()),
         )
 
     def _transactions(self, ticket: str, query: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
         whole = f"ObjectType = 'RT::Ticket' AND TicketId = {ticket} AND {query}"
         return self._all("/transactions", {"query": whole, "orderby": "id", **fields})
 
-    def _all(self, path: str, params: Mapping[str, Any], *, body: Any = None) -> list[dict[str, Any]]:
-        """Every row. A page may be short without being the last: only an empty one is the end."""
+    def _all(
+        self, path: str, params: Mapping[str, Any], *, body: Any = None, enough: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Every row. A page may be short without being the last: only an empty one is the end, unless we know how many are
+        ``enough``."""
         rows: list[dict[str, Any]] = []
         for page in count(1):
             found = self._page(path, {**params, "page": page}, body=body)
             if not found:
                 break
             rows += found
+            if enough is not None and len(rows) >= enough:
+                break
         return rows
 
     def _page(self, path: str, params: Mapping[str, Any], *, body: Any = None) -> list[dict[str, Any]]:
@@ -711,6 +715,18 @@ def _merged_into(row: Mapping[str, Any]) -> str | None:
 
 def _name(person: Mapping[str, Any]) -> str:
     return str(person.get("RealName") or person["id"])
+
+
+def _held(row: Mapping[str, Any]) -> dict[str, str]:
+    """The first value of each custom field, by its name in small letters."""
+    return {each["name"].casefold(): str(each["values"][0]) for each in row["CustomFields"] or () if each["values"]}
+
+
+def _had(status: str, row: Mapping[str, Any], since: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the status was as asked when our note came, or the first change after it made it so."""
+    if not since:
+        return _same(row["Status"], status)
+    return any(_same(since[0][name], status) for name in ("OldValue", "NewValue"))
 
 
 def _offers(row: Mapping[str, Any], what: str) -> bool:
