@@ -330,13 +330,8 @@ class ZammadStore:
         return mine
 
     def _told(self, row: Mapping[str, Any]) -> StoreTicket:
-        fields = {name: str(row.get(theirs) or "") for name, theirs in self.words.fields.items()}
-        customer, asset = fields.pop("customer", ""), fields.pop("asset", "")
-        fields.pop("uid", None)
-        fields["channel"] = self.words.channels.ours(fields.get("channel"), _if_ours(fields.get("channel"), CHANNELS))
-        fields["type"] = self.words.types.ours(fields.get("type"), _if_ours(fields.get("type"), TYPES))
-        fields["priority"] = self.words.priorities.ours(row.get("priority"), "normal")
-        fields["number"] = str(row["number"])
+        fields = self._named(row)
+        customer, asset = fields.pop("customer", None), fields.pop("asset", None)
         ref = str(row["id"])
         return StoreTicket(
             ref=ref,
@@ -346,12 +341,21 @@ class ZammadStore:
             subject=str(row["title"]),
             status=self.words.statuses.ours(row.get("state"), "in_progress"),
             text=self._first_text(row),
-            customer=customer or None,
-            asset=asset or None,
+            customer=customer,
+            asset=asset,
             changed_by=str(row.get("updated_by") or ""),
             merged_into=self._merged_into(ref) if row.get("state") == MERGED else None,
-            fields={name: value for name, value in fields.items() if value},
+            fields=fields,
         )
+
+    def _named(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """What the ticket says under our names, in our words."""
+        fields = {name: str(row.get(theirs) or "") for name, theirs in self.words.fields.items() if name != "uid"}
+        fields["channel"] = self.words.channels.ours(fields.get("channel"), _if_ours(fields.get("channel"), CHANNELS))
+        fields["type"] = self.words.types.ours(fields.get("type"), _if_ours(fields.get("type"), TYPES))
+        fields["priority"] = self.words.priorities.ours(row.get("priority"), "normal")
+        fields["number"] = str(row["number"])
+        return {name: value for name, value in fields.items() if value}
 
     def _first_text(self, row: Mapping[str, Any]) -> str:
         """A merged ticket has given its articles away, and what it has instead says only that."""

@@ -194,11 +194,7 @@ class ZendeskStore:
 
     def _write(self, change: Change, row: Mapping[str, Any], status: str | None) -> None:
         """The note with its files and its status; where the status cannot be, the note without it."""
-        comment = {
-            "body": _shielded(marks.mark(change.note, author=change.author, uid=change.uid)),
-            "public": False,
-            "uploads": [self._uploaded(file) for file in change.files],
-        }
+        comment = self._comment(change)
         if status and _is_stale(change, row):
             self._write_left(change, comment)
             raise self._conflict(change)
@@ -216,6 +212,13 @@ class ZendeskStore:
         if answer.status == 409:
             self._write_left(change, comment)
             raise self._conflict(change)
+
+    def _comment(self, change: Change) -> dict[str, Any]:
+        return {
+            "body": _shielded(marks.mark(change.note, author=change.author, uid=change.uid)),
+            "public": False,
+            "uploads": [self._uploaded(file) for file in change.files],
+        }
 
     def _write_left(self, change: Change, comment: Mapping[str, Any]) -> None:
         told = {"comment": comment, "metadata": {**_said(change), "left": "status"}}
@@ -341,13 +344,9 @@ class ZendeskStore:
         return left
 
     def _told(self, row: Mapping[str, Any]) -> StoreTicket:
-        values = {each["id"]: each["value"] for each in row.get("custom_fields") or ()}
-        fields = {name: str(values.get(number) or "") for name, number in self._numbers().items()}
-        customer, asset = fields.pop("customer", ""), fields.pop("asset", "")
-        fields["channel"] = self.words.channels.ours(fields.get("channel"), _if_ours(fields.get("channel"), CHANNELS))
-        fields["type"] = self.words.types.ours(fields.get("type"), _if_ours(fields.get("type"), TYPES))
-        fields["priority"] = self.words.priorities.ours(row.get("priority"), "normal")
-        fields["number"] = ref = str(row["id"])
+        fields = self._named(row)
+        customer, asset = fields.pop("customer", None), fields.pop("asset", None)
+        ref = str(row["id"])
         return StoreTicket(
             ref=ref,
             version=_version(row),
@@ -356,11 +355,21 @@ class ZendeskStore:
             subject=str(row.get("subject") or ""),
             status=self.words.statuses.ours(row["status"], "in_progress"),
             text=_unshielded(str(row.get("description") or "")),
-            customer=customer or None,
-            asset=asset or None,
+            customer=customer,
+            asset=asset,
             merged_into=self._merged_into(ref) if MERGED in (row.get("tags") or ()) else None,
-            fields={name: value for name, value in fields.items() if value},
+            fields=fields,
         )
+
+    def _named(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """What the ticket says under our names, in our words."""
+        values = {each["id"]: each["value"] for each in row.get("custom_fields") or ()}
+        fields = {name: str(values.get(number) or "") for name, number in self._numbers().items()}
+        fields["channel"] = self.words.channels.ours(fields.get("channel"), _if_ours(fields.get("channel"), CHANNELS))
+        fields["type"] = self.words.types.ours(fields.get("type"), _if_ours(fields.get("type"), TYPES))
+        fields["priority"] = self.words.priorities.ours(row.get("priority"), "normal")
+        fields["number"] = str(row["id"])
+        return {name: value for name, value in fields.items() if value}
 
     def _merged_into(self, ref: str) -> str | None:
         """Merging leaves a comment that names the other ticket, in the account's language, as #123."""
