@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import rfc8785
@@ -113,12 +113,6 @@ class Claim:
     must_look: bool
     store: str | None = None
     reopened: bool = False
-
-
-class Asked(Protocol):
-    """What the log keeps of one request and its answer: a dataclass of plain values (``tickets.wire.Exchange``)."""
-
-    __dataclass_fields__: Any
 
 
 def promise(
@@ -271,13 +265,13 @@ def hasten(store: str, until: datetime) -> None:
 
 
 @operation
-def note(claim: Claim, asked: Sequence[Asked]) -> None:
+def note(claim: Claim, asked: Sequence[dict[str, Any]]) -> None:
     """Keep what was asked and answered in this try; of very many, the first and the last."""
     kept = asked if len(asked) <= MOST_EXCHANGES else [*asked[: MOST_EXCHANGES // 2], *asked[-MOST_EXCHANGES // 2 :]]
     db.session.execute(
         update(Attempt)
         .where(Attempt.promise_id == claim.id, Attempt.n == claim.attempt)
-        .values(exchanges=[asdict(each) for each in kept])
+        .values(exchanges=list(kept))
         .execution_options(synchronize_session=False)
     )
 

@@ -34,6 +34,19 @@ OUTCOMES = {
     "gave_up": lazy("Given up"),
     None: lazy("No answer: the worker was stopped"),
 }
+SECTIONS = {
+    "statuses.write": lazy("Statuses that we set"),
+    "statuses.read": lazy("Statuses that we read"),
+    "priorities.write": lazy("Priorities that we set"),
+    "priorities.read": lazy("Priorities that we read"),
+    "types.write": lazy("Types that we set"),
+    "types.read": lazy("Types that we read"),
+    "channels.write": lazy("Channels that we set"),
+    "channels.read": lazy("Channels that we read"),
+    "place": lazy("Place of our tickets in the store"),
+    "fields": lazy("Fields of the store"),
+    "options": lazy("Other settings of the store"),
+}
 # Why a store is left alone.
 BREAKERS = {
     "unreachable": lazy("The ticket store does not answer and is left alone for now"),

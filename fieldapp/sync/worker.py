@@ -10,9 +10,11 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
+
+from flask_babel import force_locale
 
 from fieldapp import clock, crashpoints, outbox
 from fieldapp.errors import FieldAppError, Invalid, NotFound, TooLarge
@@ -32,6 +34,7 @@ from fieldapp.tickets.wire import Exchange
 POLL = timedelta(seconds=1)
 PULL_EVERY = timedelta(seconds=15)
 SLOWLY_EVERY = timedelta(minutes=1)
+CHECK_EVERY = timedelta(seconds=20)  # whether somebody wants it is asked
 COMPARE_EVERY = timedelta(minutes=1)  # whether it is due is asked; how often it is done, ``reconcile`` knows
 BEAT_EVERY = timedelta(seconds=10)
 PHOTOS_EVERY = timedelta(minutes=10)
@@ -130,7 +133,7 @@ def _outcome(claim: Claim, asked: Sequence[Exchange]) -> Callable[[], bool]:
 def _written(claim: Claim, settle: Callable[[], bool], asked: Sequence[Exchange]) -> bool:
     """Settle, say what it means for the store, and keep what was asked and answered, together."""
     if asked:
-        outbox.note(claim, asked)
+        outbox.note(claim, [asdict(each) for each in asked])
     return settle()
 
 
@@ -193,6 +196,19 @@ def read_slowly() -> None:
         log.warning("the ticket store could not be read through", extra={"error": str(error)})
 
 
+def check_store() -> None:
+    """Look whether the live store fits our words, when somebody wants to know or an hour has passed."""
+    theirs = store()
+    if not breaker.may_read(theirs.name) or not operations.take_check(theirs.name):
+        return
+    with force_locale(settings.locale):
+        try:
+            operations.keep_check(theirs.name, theirs.check())
+        except StoreError as error:
+            breaker.told(theirs.name, error)
+            operations.keep_check(theirs.name, (), str(error))
+
+
 def compare_on(rhythm: Rhythm) -> bool:
     """One step of comparing what was delivered with what the store holds; whether there is another one."""
     if rhythm.comparing is None and not rhythm.due("compare", COMPARE_EVERY):
@@ -234,6 +250,8 @@ def _step(name: str, rhythm: Rhythm) -> bool:
             pull_now()
         if rhythm.due("slowly", SLOWLY_EVERY):
             read_slowly()
+        if rhythm.due("check", CHECK_EVERY):
+            check_store()
         if rhythm.due("photos", PHOTOS_EVERY):
             look_after_photos()
         compared = compare_on(rhythm)

@@ -71,6 +71,7 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "records.review": ("/visits/{completed}/review", (MANAGER, ADMIN)),
     "reports.verify": ("/verify/{content_hash}", (NOBODY,)),
     "shell.offline": ("/offline", (NOBODY, ENGINEER)),
+    "sync.mapping": ("/deliveries/mapping", OFFICE),
     "sync.show": ("/deliveries", OFFICE),
     "tickets.desk.index": ("/desk", (DISPATCHER,)),
     "tickets.desk.link": ("/desk/{number}/customer", (DISPATCHER,)),

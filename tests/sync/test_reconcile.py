@@ -362,11 +362,13 @@ def test_the_page_the_doctor_and_the_health_answer_say_what_was_found(
     assert "1 duplicate" in doctor
 
 
-def test_a_store_of_another_make_is_compared_by_its_own_words(double: Double, delivered: Promise) -> None:  # noqa: F811
+def test_a_store_of_another_make_is_compared_by_its_own_words(
+    delivered: Promise, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Fewer(DoubleStore):
         """A store in which several of our words are one."""
 
-    STORES[NAME] = Fewer
+    monkeypatch.setitem(STORES, NAME, Fewer)
     words = {"resolved": "done", "closed": "done"}
     theirs = store()
     theirs.words.statuses.write.update(words)  # type: ignore[attr-defined]
