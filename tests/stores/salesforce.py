@@ -25,8 +25,6 @@ import itertools
 import json
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -40,6 +38,7 @@ from fieldapp.tickets.store import TicketStore
 from fieldapp.tickets.stores.salesforce import DEFAULTS, SalesforceStore
 from tests.stores.bench import Bench
 from tests.stores.serving import serving
+from tests.stores.threads import EachThread, at_once
 
 CLIENT, SECRET, HOOK = "3MVG9.consumer.key", "the consumer's secret", "the flow's secret"
 API = "/services/data/v62.0"
@@ -355,12 +354,6 @@ def served(platform: Platform) -> Flask:
     return app
 
 
-@contextmanager
-def running(platform: Platform) -> Iterator[int]:
-    with serving(served(platform)) as port:
-        yield port
-
-
 def connection(address: str, **more: Any) -> Connection:
     return Connection(
         address, **{"user": CLIENT, "secret": SECRET, "hook_secret": HOOK, "networks": ("127.0.0.0/8",), **more}
@@ -374,17 +367,18 @@ def told(status: str) -> str:
 
 def bench(request: pytest.FixtureRequest) -> Bench:
     """A fresh organization, with our fields and the status “On Hold” added."""
-    request.getfixturevalue("app")
-    serve = running(Platform())
+    app = request.getfixturevalue("app")
+    serve = serving(served(Platform()))
     port = serve.__enter__()
     request.addfinalizer(lambda: serve.__exit__(None, None, None))
 
     def at(address: str) -> TicketStore:
-        return SalesforceStore(connection(address))
+        return EachThread(lambda: SalesforceStore(connection(address)))  # type: ignore[return-value]
 
     return Bench(
         store=at(f"http://127.0.0.1:{port}"),
         unknown="5005g00000ZZZZZAAA",
+        at_once=at_once(app),
         told=told,
         keeps=frozenset({"type", "priority", "contact"}),
         port=port,

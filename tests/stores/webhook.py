@@ -14,8 +14,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +29,7 @@ from fieldapp.tickets.store import TicketStore
 from fieldapp.tickets.stores.webhook import WebhookStore
 from tests.stores.bench import Bench
 from tests.stores.serving import serving
+from tests.stores.threads import EachThread, at_once
 
 SECRET = "whsec_" + base64.b64encode(b"what we sign our requests with..").decode()
 HOOK = "whsec_" + base64.b64encode(b"what the bridge signs hints with").decode()
@@ -186,18 +185,6 @@ def served(bridge: Bridge) -> Flask:
     return app
 
 
-class EachThread:
-    """The adapter with a connection of its own for every thread, as ``stores.named`` keeps them."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._kept, self._connection = threading.local(), connection
-
-    def __getattr__(self, name: str) -> Any:
-        if not hasattr(self._kept, "store"):
-            self._kept.store = WebhookStore(self._connection)
-        return getattr(self._kept.store, name)
-
-
 def connection(address: str) -> Connection:
     return Connection(address, secret=SECRET, hook_secret=HOOK, networks=("127.0.0.0/8",))
 
@@ -208,15 +195,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     port = serve.__enter__()
     request.addfinalizer(lambda: serve.__exit__(None, None, None))
 
-    def at_once(calls: list[Callable[[], object]]) -> list[object]:
-        def run(call: Callable[[], object]) -> object:
-            with app.app_context():
-                return call()
-
-        with ThreadPoolExecutor(len(calls)) as pool:
-            return list(pool.map(run, calls))
-
     def at(address: str) -> TicketStore:
-        return EachThread(connection(address))  # type: ignore[return-value]
+        return EachThread(lambda: WebhookStore(connection(address)))  # type: ignore[return-value]
 
-    return Bench(store=at(f"http://127.0.0.1:{port}"), unknown="B-0", at_once=at_once, port=port, at=at)
+    return Bench(store=at(f"http://127.0.0.1:{port}"), unknown="B-0", at_once=at_once(app), port=port, at=at)

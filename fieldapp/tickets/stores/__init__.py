@@ -15,7 +15,9 @@ from fieldapp.tickets.stores.embedded import EmbeddedStore
 from fieldapp.tickets.stores.jira import JiraStore
 from fieldapp.tickets.stores.redmine import RedmineStore
 from fieldapp.tickets.stores.rt import RequestTrackerStore
+from fieldapp.tickets.stores.salesforce import SalesforceStore
 from fieldapp.tickets.stores.servicenow import ServiceNowStore
+from fieldapp.tickets.stores.webhook import WebhookStore
 from fieldapp.tickets.stores.salesforce import SalesforceStore
 from fieldapp.tickets.stores.webhook import WebhookStore
 from fieldapp.tickets.stores.zammad import ZammadStore
@@ -27,6 +29,8 @@ STORES: dict[str, Callable[[Connection], TicketStore]] = {
     "redmine": RedmineStore,
     "jira": JiraStore,
     "servicenow": ServiceNowStore,
+    "salesforce": SalesforceStore,
+    "webhook": WebhookStore,
     "zammad": ZammadStore,
     "zendesk": ZendeskStore,
     "salesforce": SalesforceStore,
