@@ -204,9 +204,11 @@ def _leases_over() -> None:
 
 @operation
 def _hurry() -> None:
-    """As if the waiting time of every retry, and the breaker's, were over."""
-    waiting = Promise.state.in_(("retry_wait", "pending"))
-    db.session.execute(update(Promise).where(waiting).values(next_at=clock.now(), created_at=clock.now()))
+    """As if the waiting time of every retry, and the breaker's, were over, and a person had said each time: try again."""
+    waiting = Promise.state.in_(("retry_wait", "pending", "unknown"))
+    now = clock.now()
+    again = {"next_at": now, "created_at": now, "forgiven": Promise.attempts}
+    db.session.execute(update(Promise).where(waiting).values(**again))
     closed = {"failures": 0, "wait_s": 0, "opened_at": None, "why": None, "probe_at": None, "paused_until": None}
     db.session.execute(update(StoreBreaker).values(**closed))
 
