@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -32,6 +33,15 @@ def settings_for(folder: Path, **changes: str) -> Settings:
     """Settings of a throw-away installation in ``folder``; passwords are hashed at the lowest allowed cost."""
     given = {"data_dir": str(folder), "secret_key": SECRET, "argon2_memory_kib": "19456", "locale": "en"}
     return Settings(**{**given, **changes})
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say what failed when it fails: a run that is cut short shows no summary."""
+    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        print(
+            f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)\n{report.longreprtext[-3000:]}",
+            flush=True,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from fieldapp import audit
+from fieldapp.audit import AuditEntry
 from fieldapp.errors import Invalid, TooLarge
 from fieldapp.extensions import db, in_operation, operation, settings
 from fieldapp.i18n import _, ngettext
@@ -197,9 +198,18 @@ def _note_again(submission_id: UUID, by: UUID) -> None:
 
 
 def _check_person(user_id: UUID) -> None:
+    """An engineer, or somebody who was one when the phone kept this."""
     user = table("user", column("id", Uuid()), column("role"))
-    if db.session.scalar(select(user.c.role).where(user.c.id == user_id)) != "engineer":
+    role = db.session.scalar(select(user.c.role).where(user.c.id == user_id))
+    if role != "engineer" and not (role and _was_engineer(user_id)):
         raise Invalid(_("This rescue file is of an engineer who is not known here."))
+
+
+def _was_engineer(user_id: UUID) -> bool:
+    changes = select(AuditEntry.facts).where(
+        AuditEntry.action == "user.role_changed", AuditEntry.subject_id == str(user_id)
+    )
+    return any(facts.get("was") == "engineer" for facts in db.session.scalars(changes))
 
 
 def _item(package: Package, item: dict[str, Any]) -> Handed:

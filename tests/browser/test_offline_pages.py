@@ -16,10 +16,18 @@ from tests.browser.installation import (
     let_in,
     phone_of,
     ready_offline,
+    stores,
 )
 
 pytestmark = pytest.mark.browser
 READY = "html[data-offline=ready]"
+# A service worker whose scripts take longer than the whole pack: it begins when it is let.
+HOLD_SERVICE_WORKER = """
+const register = navigator.serviceWorker.register.bind(navigator.serviceWorker);
+navigator.serviceWorker.register = async (...given) => {
+  window.letRegister = () => void register(...given);
+  return new EventTarget();
+};"""
 
 
 def test_pages_and_steps_work_with_the_server_killed(here: Installation, phone: Page) -> None:
@@ -86,6 +94,22 @@ def test_a_page_that_is_not_in_the_pack_says_what_to_do(here: Installation, phon
     here.start()
     phone.locator("main a[href='']").click()
     expect(phone.locator("input[type=search]")).to_be_visible()
+
+
+def test_the_visit_is_said_to_be_ready_also_when_the_scripts_come_after_the_pack(
+    here: Installation, phone: Page
+) -> None:
+    user, visit = here.people["wanglei"], here.visit()
+    phone.add_init_script(HOLD_SERVICE_WORKER)
+    phone.goto("/")
+    phone.wait_for_selector(READY)
+    eventually(lambda: visit in str(stores(phone, user)["meta"]), "the pack is laid in")
+    badge = phone.locator(f'[data-visit-id="{visit}"] [data-ready-offline]').first
+    expect(badge).to_be_hidden()
+
+    phone.evaluate("letRegister()")
+
+    expect(badge).to_be_visible(timeout=30_000)
 
 
 def test_a_tap_before_the_page_is_ready_waits_for_the_queue(browser: Browser, here: Installation) -> None:

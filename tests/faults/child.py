@@ -33,6 +33,13 @@ def work(folder: Path, crash_at: str, database_url: str = "") -> None:
         worker.run_until_idle("forked")
 
 
+def work_once(folder: Path, crash_at: str) -> None:
+    """A worker that keeps one promise."""
+    app = create_app(settings_for(folder, crash_at=crash_at, log_level="ERROR"))
+    with app.app_context():
+        worker.run_once(worker.worker_name())
+
+
 def started(target, *arguments: object) -> ForkServerProcess:  # type: ignore[no-untyped-def]
     process = FORKED.Process(target=target, args=arguments)
     process.start()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +13,6 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from fieldapp import crashpoints
-from fieldapp.config import ROOT
 from fieldapp.extensions import db, uuid7
 from fieldapp.outbox import Attempt, Promise
 from fieldapp.sync import worker
@@ -26,24 +21,16 @@ from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.store import Change, Receipt
 from fieldapp.tickets.stores import STORES
 from fieldapp.tickets.stores.embedded import EmbeddedStore
-from tests.conftest import SECRET
+from tests.faults import child
 from tests.sync.conftest import file, filed, lease_over, on_site, store, unfinished  # noqa: F401 - fixtures
 
 POINTS = ("after_http", "before_settle", "after_claim", "before_call", "after_settle")
 ROUNDS = 30
 
 
-def work_until_killed(folder: Path, point: str) -> int:
+def work_until_killed(folder: Path, point: str) -> int | None:
     """A real worker on the database in ``folder`` that dies at ``point``; its exit status."""
-    environment = {
-        **os.environ,
-        "FIELDAPP_DATA_DIR": str(folder),
-        "FIELDAPP_SECRET_KEY": SECRET,
-        "FIELDAPP_LOCALE": "en",
-        "FIELDAPP_CRASH_AT": point,
-    }
-    command = [sys.executable, "-m", "flask", "--app", "app", "work", "--once"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120, check=False).returncode
+    return child.ended(child.started(child.work_once, folder, point))
 
 
 @pytest.mark.crash
@@ -62,7 +49,7 @@ def test_x24_thirty_killed_workers_double_and_lose_nothing(
     lease_over()
     worker.run_until_idle("the next one")
 
-    assert ended == [-signal.SIGKILL] * ROUNDS
+    assert ended == [child.KILLED] * ROUNDS
     assert db.session.scalars(select(Promise.state)).all() == ["delivered"] * ROUNDS
     notes = db.session.scalars(select(DeskNote.uid)).all()
     assert sorted(str(uid) for uid in notes) == sorted(uids)

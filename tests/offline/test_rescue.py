@@ -18,6 +18,7 @@ from PIL import Image
 from sqlalchemy import func, select
 
 from fieldapp import clock
+from fieldapp.accounts import operations as accounts
 from fieldapp.accounts import sessions
 from fieldapp.accounts.models import LoginSession, User
 from fieldapp.audit import AuditEntry
@@ -307,6 +308,17 @@ def test_a_file_of_nobody_we_know_is_refused(app: Flask, dispatcher: User, whose
 
     with pytest.raises(FieldAppError, match="not known here"):
         handed_in(file_of(user), dispatcher)
+
+
+def test_the_queue_of_somebody_who_was_an_engineer_then_is_still_an_engineers(
+    visit: Visit, engineer: User, dispatcher: User, admin: User
+) -> None:
+    accounts.change_role(engineer.id, "dispatcher", by=admin.id)
+
+    handed = handed_in(file_of(engineer, *a_day(visit)), dispatcher)
+
+    assert outcomes(handed) == ["applied"] * len(handed)
+    assert "arrived" in [event.type for event in events_of(visit)]
 
 
 # ---- on whose behalf --------------------------------------------------------------------------------

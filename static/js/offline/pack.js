@@ -32,10 +32,25 @@ export function startPack(store) {
     wait = Math.min(wait * 2, EVERY_MS);
   };
   void showReady(store, document).then(() => refresh(false));
+  whenScriptsCome(() => void showReady(store, document));
   hear(store.user, ({ type }) => type === "resumed" && void refresh(true));
   hear(store.user, async ({ type }) => type === "received" && (await isDrained(store)) && refresh(true));
   document.addEventListener("visibilitychange", () => void refresh(false));
   setInterval(() => void refresh(false), EVERY_MS);
+}
+
+/**
+ * The service worker lays in the scripts of a build at its own pace, maybe after the pack.
+ *
+ * @param {() => void} show
+ */
+function whenScriptsCome(show) {
+  void navigator.serviceWorker?.ready.then((registration) => {
+    const follow = () => registration.installing?.addEventListener("statechange", show);
+    registration.addEventListener("updatefound", follow);
+    follow();
+    show();
+  });
 }
 
 /**

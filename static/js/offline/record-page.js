@@ -791,8 +791,9 @@ class RecordPage {
       saved_at: when(item?.device_at ?? this.savedAt),
       received_at: receipt ? when(receipt.received_at) : "",
       receipt: this.finished.slice(-4),
+      office_says: item?.sentence ?? "",
     };
-    fill(this.root, { texts, flags: { sent: state }, lists: {} });
+    fill(this.root, { texts, flags: { sent: state, noted: texts.office_says && state === "received" ? "yes" : "" }, lists: {} });
   }
 
   leaveSoon() {
