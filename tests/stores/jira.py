@@ -281,6 +281,8 @@ def served(double: Double) -> Flask:
     def user_property(key: str) -> Any:
         own_account()
         if request.method == "PUT":
+            if not request.get_json():
+                raise Refusal(400, ["The property value must be a valid, non-empty JSON blob."])
             new = key not in double.user_properties
             double.user_properties[key] = request.get_json()
             return "", 201 if new else 200

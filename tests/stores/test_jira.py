@@ -395,6 +395,18 @@ def test_a_walk_goes_on_after_a_restart_in_its_midst(
     assert seen[0] == refs[3]  # it went on where it was, not from the beginning
 
 
+def test_a_walk_goes_on_although_the_site_forgot_its_token(double: Double, store: JiraStore) -> None:
+    refs = [store.create(new()).ref for _each in range(3)]
+    first = store.changes("", 2)
+    double._tokens.clear()
+    with pytest.raises(Rejected, match="nextPageToken"):
+        store.changes(first.cursor, 2)
+
+    again = store.changes(first.cursor, 10)
+
+    assert set(refs) <= {ticket.ref for ticket in (*first.tickets, *again.tickets)}
+
+
 def test_a_cursor_that_is_not_ours_starts_from_the_beginning(store: JiraStore, ticket: StoreTicket) -> None:
     assert [each.ref for each in store.changes("2026-11-22", 10).tickets] == [ticket.ref]
 

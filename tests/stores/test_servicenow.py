@@ -313,6 +313,20 @@ def test_nothing_is_written_where_we_may_not_see_the_journal_at_all(
     assert not double.attachments
 
 
+def test_a_note_that_is_dropped_without_a_word_stops_the_deliveries(
+    double: Double, store: ServiceNowStore, ticket: StoreTicket
+) -> None:
+    double.unwritable.add("work_notes")
+    change = done(ticket, status=None)
+
+    with pytest.raises(Denied, match="did not keep our note"):
+        store.push(change)
+
+    double.unwritable.clear()
+    assert store.push(change).complete
+    assert len(double.attachments) == 1
+
+
 def test_a_customer_field_that_is_missing_does_not_give_everybodys_tickets(
     double: Double, store: ServiceNowStore, ticket: StoreTicket
 ) -> None:

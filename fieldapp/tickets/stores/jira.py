@@ -133,6 +133,7 @@ class JiraStore:
         query, token = self._query(at), ""
         if self._next and self._next[0] == cursor:
             _same, query, token = self._next
+        self._next = None  # should the token be refused, the cursor says where to go on
         answer = self._search(query, limit, token)
         tickets = tuple(self._told(issue) for issue in answer["issues"])
         at = at.after(tickets)
@@ -493,7 +494,7 @@ class JiraStore:
         key = self._announcement(new.uid) or f"{ANNOUNCED}{int(clock.now().timestamp())}.{new.uid}"
         if _announced_at(key) + LAG <= clock.now():  # tried long ago and not arrived: announced anew
             key = f"{ANNOUNCED}{int(clock.now().timestamp())}.{new.uid}"
-        self._ask("PUT", self._announced_path(key), params=self._me(), json={})
+        self._ask("PUT", self._announced_path(key), params=self._me(), json={"uid": new.uid})
         fields = {
             "project": {"key": self.words.place},
             "issuetype": {"name": self.words.options["issue_type"]},
@@ -503,7 +504,7 @@ class JiraStore:
             **custom,
         }
         issue = str(self._ask("POST", "/issue", json={"fields": fields}).json()["id"])
-        self._ask("PUT", self._announced_path(key), params=self._me(), json={"issue": issue})
+        self._ask("PUT", self._announced_path(key), params=self._me(), json={"uid": new.uid, "issue": issue})
         return issue
 
     def _priority(self, new: NewTicket) -> dict[str, Any]:

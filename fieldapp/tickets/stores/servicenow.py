@@ -418,7 +418,7 @@ class ServiceNowStore:
         seen = self._seen(change.ticket)
         note = self._ours(change.uid, seen)
         if note is None:  # written and nowhere to be read: again would be a second time
-            raise Denied(_("The ticket store took our note but does not let our user read it."))
+            raise Denied(_("The ticket store did not keep our note, or does not let our user read it."))
         receipt = self._receipt(note, seen)
         if note.state == LEFT:
             sentence = _("The ticket changed meanwhile: the note is in, its status is left to a person.")
