@@ -18,8 +18,6 @@ from fieldapp.tickets.stores.rt import RequestTrackerStore
 from fieldapp.tickets.stores.salesforce import SalesforceStore
 from fieldapp.tickets.stores.servicenow import ServiceNowStore
 from fieldapp.tickets.stores.webhook import WebhookStore
-from fieldapp.tickets.stores.salesforce import SalesforceStore
-from fieldapp.tickets.stores.webhook import WebhookStore
 from fieldapp.tickets.stores.zammad import ZammadStore
 from fieldapp.tickets.stores.zendesk import ZendeskStore
 
@@ -29,8 +27,6 @@ STORES: dict[str, Callable[[Connection], TicketStore]] = {
     "redmine": RedmineStore,
     "jira": JiraStore,
     "servicenow": ServiceNowStore,
-    "salesforce": SalesforceStore,
-    "webhook": WebhookStore,
     "zammad": ZammadStore,
     "zendesk": ZendeskStore,
     "salesforce": SalesforceStore,
