@@ -69,7 +69,7 @@ def test_the_page_shows_the_words_in_force_and_who_replaced_which(administrator:
 
     assert "Wait" in text
     assert "Service desk 2" in text
-    assert text.count("管理员, ") == 3
+    assert text.count("Replaced by 管理员") == 3
     assert store().words.statuses.ours("wait", "new") == "waiting_customer"  # type: ignore[attr-defined]
     assert store().words.place == "Service desk 2"  # type: ignore[attr-defined]
 
