@@ -31,6 +31,8 @@ $token{shanghai} = person('shanghai', 'Asia/Shanghai', \@work);
 $token{unmarked} = person('unmarked', 'UTC', [grep { !/CustomField$/ || /^See/ } @work]);
 # May comment and nothing else.
 $token{commenter} = person('commenter', 'UTC', [@look, qw(CreateTicket CommentOnTicket ModifyCustomField SetInitialCustomField)]);
+# May write comments and not see them.
+$token{blind} = person('blind', 'UTC', [grep { $_ ne 'ShowTicketComments' } @work]);
 # Somebody at the desk, and the administrator.
 $token{agent} = person('agent', 'UTC', [@work, 'OwnTicket', 'DeleteTicket']);
 $token{root} = token_of(loaded('RT::User', 'root'));

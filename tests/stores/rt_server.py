@@ -62,7 +62,7 @@ HOOK = "Set(%FieldServiceApp, Address => '{address}', Secret => '{secret}');"
 @dataclass(frozen=True)
 class RequestTracker:
     """Where it listens and the tokens of its users: ``fieldapp``, ``agent``, ``readonly``,
-    ``shanghai``, ``unmarked`` (who may not set custom fields), ``commenter`` and ``root``."""
+    ``shanghai``, ``unmarked`` (who may not set custom fields), ``commenter``, ``blind`` (who sees no comments) and ``root``."""
 
     port: int
     tokens: Mapping[str, str] = field(repr=False)

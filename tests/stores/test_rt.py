@@ -197,6 +197,18 @@ def test_who_may_only_read_writes_nothing_and_is_told_so(tracker: RequestTracker
     assert rights_lacking(readonly) == {"CreateTicket", "CommentOnTicket", "ModifyTicket"}
 
 
+def test_a_note_that_our_user_may_not_see_stands_there_once(tracker: RequestTracker, desk: Bench, queue: str) -> None:
+    ticket = desk.filed()
+    change = a_change(ticket, status="resolved")
+
+    with pytest.raises(Rejected, match="ShowTicketComments"):
+        rt.store_of(tracker, queue, user="blind").push(change)
+    desk.store.push(change)  # the right was given, and a person tried again
+
+    assert len(desk.ours(change)) == 1
+    assert desk.store.ticket(ticket.ref).status == "resolved"
+
+
 def test_a_refused_status_is_told_though_rt_answers_200(tracker: RequestTracker, desk: Bench, queue: str) -> None:
     ticket = desk.filed()
     change = a_change(ticket, status="resolved")
@@ -369,6 +381,21 @@ def test_a_thread_of_several_pages_is_read_to_its_end(
 
     assert [note.text for note in notes] == [*texts, change.note]
     assert len(notes[-1].files) == 2
+
+
+def test_a_session_that_could_not_be_opened_is_tried_again(tracker: RequestTracker, desk: Bench) -> None:
+    with between(tracker, "GET", cut) as address, kept() as exchanges:
+        store = at(desk, address)
+        with pytest.raises(Unreachable):
+            store.history("C-nobody", 1)
+        store.history("C-nobody", 1)
+
+    asked = [(exchange.path, exchange.status) for exchange in exchanges]
+    assert asked == [
+        ("/Helpers/Autocomplete/Users", 502),
+        ("/Helpers/Autocomplete/Users", 200),
+        ("/REST/2.0/tickets", 200),
+    ]
 
 
 def test_a_session_spares_the_slow_hash_of_each_request(tracker: RequestTracker, desk: Bench) -> None:

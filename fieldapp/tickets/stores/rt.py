@@ -23,6 +23,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -52,7 +53,6 @@ from fieldapp.tickets.store import (
     StoreNote,
     StoreTicket,
     TooBig,
-    Unreachable,
 )
 from fieldapp.tickets.wire import Answer, Wire
 
@@ -296,8 +296,8 @@ class RequestTrackerStore:
         updated, _dot, state = base.partition(".")
         if state != _state(row):
             return True
-        query = f"Created > {_quoted(_literal(_moment(updated)))} AND id != {entry.ref}"
-        since = self._transactions(str(row["id"]), query, {"fields": "Type"})
+        others = self._transactions(str(row["id"]), f"id != {entry.ref}", {"fields": "Type,Created"})
+        since = [each for each in others if _moment(each["Created"]) > _moment(updated)]
         return any(each["Type"] not in WITHOUT_PEOPLE for each in since)
 
     def _comment(self, change: Change) -> str:
@@ -319,13 +319,22 @@ class RequestTrackerStore:
 
     def _read_back(self, change: Change, ref: str) -> str:
         """Our key stands in the transaction that RT names; where it has not kept the field, in the text."""
-        field = self.words.fields.get("note", "")
-        if ref.isdigit() and _held(self._ask("GET", f"/transaction/{ref}").json()).get(field.casefold()) == change.uid:
+        if ref.isdigit() and self._key_of(ref) == change.uid:
             return ref
         written = self._ours(change.uid, change.ticket)
-        if written is None:
-            raise Unreachable(_("Request Tracker does not show the note that it has taken."))
+        if (
+            written is None
+        ):  # not asked again by itself: it could not be found the next time either, and would be written twice
+            raise Rejected(
+                _(
+                    "Request Tracker has taken the note but does not show it: give our user the right ShowTicketComments, then try again."
+                )
+            )
         return written.ref
+
+    def _key_of(self, transaction: str) -> str | None:
+        answer = self._ask("GET", f"/transaction/{transaction}", accept=(403, 404))
+        return self._entry_key(answer.json()) if answer.status == 200 else None
 
     def _insist_on_files(self, change: Change, ref: str) -> None:
         """RT may be told to cut or drop what is too long (raises Rejected). Texts it turns into UTF-8, so their size may change."""
@@ -645,8 +654,11 @@ class RequestTrackerStore:
             ticket=str(row["ObjectId"]),
             at=_moment(row["Created"]),
             author=_name(row["Creator"]),
-            uid=_held(row).get(self.words.fields.get("note", "").casefold()),
+            uid=self._entry_key(row),
         )
+
+    def _entry_key(self, row: Mapping[str, Any]) -> str | None:
+        return _held(row).get(self.words.fields.get("note", "").casefold())
 
     def _transactions(self, ticket: str, query: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
         whole = f"ObjectType = 'RT::Ticket' AND TicketId = {ticket} AND {query}"
@@ -685,11 +697,9 @@ class RequestTrackerStore:
         """A page that shows nothing opens a session for our token. Where it does not, the token alone works, too."""
         if time.monotonic() < self._session_until:
             return
-        self._session_until = time.monotonic() + SESSION_S
-        try:
+        with suppress(Rejected, Denied):
             self._wire.ask("GET", "/Helpers/Autocomplete/Users", accept=(302,))
-        except (Rejected, Denied):
-            return
+        self._session_until = time.monotonic() + SESSION_S
 
 
 # ---- what RT's rows say ------------------------------------------------------------------------------------
