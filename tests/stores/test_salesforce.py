@@ -263,6 +263,32 @@ def test_a_file_that_is_gone_is_brought_again_without_a_second_note(store: Sales
     assert [file.name for file in store.thread(ticket.ref)[0].files] == ["SR-1.pdf", "铭牌.jpg"]
 
 
+def test_a_note_that_somebody_deleted_comes_back_without_second_files(
+    store: SalesforceStore, platform: Platform
+) -> None:
+    ticket = filed(store)
+    written = change(ticket, files=(PDF, PHOTO))
+    store.push(written)
+    platform.rows["ServiceNote__c"].clear()
+
+    assert store.push(written).complete
+    assert (rows(platform)["ServiceNote__c"], rows(platform)["ContentVersion"]) == (1, 2)
+
+
+def test_a_duplicate_of_something_else_is_told(
+    store: SalesforceStore, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = filed(store)
+
+    def refuse(*_given: Any) -> None:
+        raise Refusal(400, "DUPLICATE_VALUE", "duplicate value found: Their_Number__c duplicates value on record 500")
+
+    monkeypatch.setattr(platform, "insert", refuse)
+
+    with pytest.raises(Rejected, match="Their_Number__c"):
+        store.push(change(ticket))
+
+
 def test_a_file_that_stands_there_otherwise_is_not_complete(store: SalesforceStore, platform: Platform) -> None:
     ticket = filed(store)
     written = change(ticket, files=(PDF,))

@@ -204,7 +204,7 @@ class SalesforceStore:
     def _write(self, change: Change, note: _Note | None) -> None:
         """What is missing of note, files and status, as a whole. A status of a stale base is left, and the note says so."""
         word, case = self._status_word(change), self._live_case(change.ticket)
-        files = [self._file_part(change, n, case) for n in _missing(change, note)]
+        files = [self._file_part(change, n, case) for n in self._missing(change, note)]
         status = [self._status_part(case, word, change)] if word and change.base in (None, _version(case)) else []
         if note is not None:
             self._together([*files, *([] if note.status_there else status)])
@@ -212,6 +212,13 @@ class SalesforceStore:
         if status and self._together([self._note_part(change, word, case, left=False), *files, *status]):
             return
         self._together([self._note_part(change, word, case, left=bool(word)), *files])
+
+    def _missing(self, change: Change, note: _Note | None) -> list[int]:
+        """Which files to bring; of a note that somebody deleted they may still be there."""
+        if note is not None:
+            return _unlike(change, note.files)
+        keys = [_key(change.uid, n) for n in range(len(change.files))]
+        return _unlike(change, _checksums(self._files(keys)))
 
     def create(self, new: NewTicket) -> StoreTicket:
         if not new.subject.strip():
@@ -306,10 +313,7 @@ class SalesforceStore:
         for status, error in causes:
             if status == 412:
                 return False
-            if error["errorCode"] not in (
-                "DUPLICATE_VALUE",
-                "PROCESSING_HALTED",
-            ):  # written since we looked; not the cause
+            if error["errorCode"] != "PROCESSING_HALTED" and not _ours_already(error):
                 raise _refused(error)
         return True
 
@@ -331,7 +335,7 @@ class SalesforceStore:
         there = not word or case.get("Status") == word or case.get("SystemModstamp", "") >= row["CreatedDate"]
         complete = not left and there and len(files) == len(_keys(row))
         receipt = Receipt(uid=row[KEY], ticket=row["Case__c"], ref=row["Id"], complete=complete)
-        return _Note(receipt, left, there, {key: file["Checksum"] for key, file in files.items()})
+        return _Note(receipt, left, there, _checksums(files))
 
     def _notes(self, rest: str) -> list[dict[str, Any]]:
         names = ("Id", "Name", KEY, "CreatedDate", *NOTE_FIELDS, "Case__r.Status", "Case__r.SystemModstamp")
@@ -497,13 +501,16 @@ def _settled(note: _Note | None, change: Change) -> Receipt:
 
 
 def _complete(note: _Note, change: Change) -> bool:
-    return note.receipt.complete and not _missing(change, note) and len(note.files) == len(change.files)
+    return note.receipt.complete and not _unlike(change, note.files) and len(note.files) == len(change.files)
 
 
-def _missing(change: Change, note: _Note | None) -> list[int]:
+def _unlike(change: Change, there: Mapping[str, str]) -> list[int]:
     """Which files do not stand there as they should."""
-    there = note.files if note else {}
     return [n for n, file in enumerate(change.files) if there.get(_key(change.uid, n)) != _md5(file)]
+
+
+def _checksums(files: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    return {key: file["Checksum"] for key, file in files.items()}
 
 
 def _md5(file: NewFile) -> str:
@@ -596,6 +603,11 @@ def _understood() -> Iterator[None]:
 def _errors(body: Any) -> list[dict[str, Any]]:
     """A refusal is a list of errors; a success is an object, or nothing."""
     return [each for each in body if "errorCode" in each] if isinstance(body, list) else []
+
+
+def _ours_already(error: Mapping[str, Any]) -> bool:
+    """Somebody has written it since we looked; what stands there is read back."""
+    return error["errorCode"] == "DUPLICATE_VALUE" and KEY in error.get("message", "")
 
 
 def _refused(error: Mapping[str, Any]) -> Exception:
