@@ -43,7 +43,7 @@ def server(asking: pytest.FixtureRequest) -> RequestTracker:
         config.stash[HEARD] = []
         hooks = stack.enter_context(serving(listener(config.stash[HEARD])))
         folder = asking.getfixturevalue("tmp_path_factory").mktemp("rt") / "rt"
-        running = rt_server.running(folder, hook=f"http://127.0.0.1:{hooks}/hooks/rt")
+        running = rt_server.running(folder, hook=f"http://127.0.0.1:{hooks}/hooks/rt", ready=config.cache.mkdir("rt"))
         config.stash[RUNNING] = stack.enter_context(running)
     return config.stash[RUNNING]
 

@@ -10,6 +10,7 @@ outside loopback, no mail is sent. By hand, until Ctrl-C::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -87,11 +88,12 @@ def missing() -> str | None:
 
 
 @contextmanager
-def running(folder: Path, *, port: int = 0, hook: str = "") -> Iterator[RequestTracker]:
-    """A server with a fresh database in ``folder``, which tells ``hook`` of every change. It ends with this block, or with this process, however that ends."""
+def running(folder: Path, *, port: int = 0, hook: str = "", ready: Path | None = None) -> Iterator[RequestTracker]:
+    """A server with a fresh database in ``folder``, which tells ``hook`` of every change. In ``ready`` lies a copy of the
+    database for the next time, which is then started four times as fast. It ends with this block, or with this process, however that ends."""
     port = port or _free_port()
     environment = _configured(folder, port, hook)
-    tokens = _seeded(folder, environment)
+    tokens = _database(folder, environment, ready)
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(_command(port), env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -115,6 +117,37 @@ def _configured(folder: Path, port: int, hook: str) -> dict[str, str]:
         "TMPDIR": str(folder),
     }
     return {**os.environ, **ours}
+
+
+def _database(folder: Path, environment: dict[str, str], ready: Path | None) -> Mapping[str, str]:
+    """A fresh one with our users' tokens: copied from ``ready`` where it was made before, else made and laid there."""
+    kept = ready / _recipe() if ready else None
+    if kept is None or not kept.exists():
+        tokens = _seeded(folder, environment)
+        if kept is not None:
+            _lay_ready(folder, tokens, kept)
+        return tokens
+    shutil.copyfile(kept / "rt.sqlite", folder / "rt.sqlite")
+    return json.loads((kept / "tokens.json").read_text())  # type: ignore[no-any-return]
+
+
+def _recipe() -> str:
+    """A name that changes with all that the database is made from."""
+    digest = hashlib.sha256()
+    for path in (SEED, SCRIP, SERVER.parents[1] / "lib/RT/Generated.pm"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _lay_ready(folder: Path, tokens: Mapping[str, str], kept: Path) -> None:
+    """In one step, so that another test process finds it whole or not at all."""
+    half = Path(tempfile.mkdtemp(dir=kept.parent))
+    shutil.copyfile(folder / "rt.sqlite", half / "rt.sqlite")
+    (half / "tokens.json").write_text(json.dumps(dict(tokens)))
+    try:
+        half.rename(kept)
+    except OSError:  # somebody was quicker
+        shutil.rmtree(half)
 
 
 def _seeded(folder: Path, environment: dict[str, str]) -> Mapping[str, str]:
