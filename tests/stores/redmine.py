@@ -66,7 +66,7 @@ def store(redmine: Redmine, place: str, *, user: str = "fieldapp", address: str 
 
 
 def project(redmine: Redmine, *, fields: bool = True) -> str:
-    """A new, empty project with our custom fields (or none); its identifier. Who is what in it comes from the one above."""
+    """A new, empty project with our custom fields (or none); its identifier. Roles come from the project above."""
     name = f"p-{secrets.token_hex(4)}"
     asked = {
         "name": name,

@@ -46,9 +46,9 @@ production:
 
 @dataclass(frozen=True)
 class Redmine:
-    """Where it listens, its users' keys (``admin``, ``fieldapp``, ``agent``, ``readonly``, ``stuck``, ``mute``), the number of
-    the project in which they have their roles, of the custom fields, and its database, so that a test can change a setting.
-    """
+    """Where it listens; its users' keys (``admin``, ``fieldapp``, ``agent``, ``readonly``, ``stuck``, ``mute``); the
+    numbers of the project in which they have their roles, and of the custom fields; its database, so that a test can
+    change a setting."""
 
     port: int
     version: str

@@ -1,4 +1,4 @@
-"""What only Redmine does, on a live one: what it leaves out without a word, what it tells only half, and whom it refuses."""
+"""What only Redmine does, on a live one: what it leaves out without a word, tells only half, and whom it refuses."""
 
 from __future__ import annotations
 

@@ -2,10 +2,12 @@
 
 Measured on a running 5.0, and the reason for much below:
 
-- One PUT with uploads, notes and status is one transaction; but 204 only means that the request was understood. A status
-  that does not exist, or that the workflow forbids, is left out without a word; so are notes that the role may not write.
-- A field of an issue holds only the latest of our keys, so the mark stands in the note's text, and a file carries the key
-  in its description. An upload's token works once: a request that arrives twice gets 422 the second time, and writes nothing.
+- One PUT with uploads, notes and status is one transaction; but 204 only means that the request was understood. A
+  status that does not exist, or that the workflow forbids, is left out without a word; so are notes that the role may
+  not write.
+- A field of an issue holds only the latest of our keys, so the mark stands in the note's text, and a file carries the
+  key in its description. An upload's token works once: a request that arrives twice gets 422 the second time, and
+  writes nothing.
 - ``updated_on`` has whole seconds: a version is that time and the number of the last journal entry.
 - Two writers at the same moment: the slower gets 422 with an empty list of errors.
 - A filter that Redmine does not know is left out without a word: what a search gives is always looked at again.
@@ -19,7 +21,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,7 +123,7 @@ class RedmineStore:
         """A round reads all that changed since the one before, by number: what changes meanwhile comes in the next."""
         turn = _Turn.of(cursor)
         if not turn.high:
-            self._me()  # to a stranger, Redmine shows an empty list
+            self._be_known()
             rows, total = self._listed(turn, limit, sort="updated_on:desc")
             turn = turn.begun(rows)
             if total <= len(rows):
@@ -139,7 +141,7 @@ class RedmineStore:
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
         rows = self._search(f"cf_{self._customer_field()}", "=", customer, limit=limit, sort="id:desc")
         if not rows:
-            self._me()
+            self._be_known()
         if any(self._values(row).get("customer") != customer for row in rows):
             field = self._field("customer")
             raise Rejected(
@@ -279,18 +281,15 @@ class RedmineStore:
         return next((str(row["id"]) for row in rows if marks.read(row["description"] or "").uid == uid), None)
 
     def _file(self, new: NewTicket) -> str:
-        author = new.fields.get("opened_by", "")
+        author, wanted = new.fields.get("opened_by", ""), self._wanted_values(new)
+        known = self._known_fields(wanted)
         body: dict[str, Any] = {
             "project_id": self.words.place,
             "subject": new.subject,
             "description": marks.mark(new.text, author=author, uid=new.uid),
             "priority_id": self._priority_id(new.fields.get("priority", "")),
             "tracker_id": self._tracker_id(),
-            "custom_fields": [
-                {"id": self._field_id(name), "value": value}
-                for name, value in self._wanted_values(new).items()
-                if self._field_id(name)
-            ],
+            "custom_fields": [{"id": known[name], "value": value} for name, value in wanted.items() if name in known],
         }
         issue = {name: value for name, value in body.items() if value is not None}
         answer = self._ask("POST", "/issues.json", json={"issue": issue}, heard=(422,))
@@ -351,7 +350,7 @@ class RedmineStore:
             "GET", f"/issues/{ref}.json", params={"include": "journals,attachments,relations"}, heard=(403, 404)
         )
         if answer.status == 403:
-            self._me()  # raises Denied where we may do nothing at all
+            self._be_known()
         if answer.status >= 400:
             raise _unknown(ref)
         return _Issue.of(answer.json()["issue"])
@@ -368,7 +367,7 @@ class RedmineStore:
         return told["issues"], told["total_count"]
 
     def _search(self, field: str, operator: str, value: str, *, limit: int, sort: str = "id") -> list[Raw]:
-        """Open and closed issues in all projects. Asked in the long form, in which no value is taken for an operator."""
+        """Open and closed issues in all projects, asked in the long form: no value is taken for an operator."""
         asked = [("set_filter", "1"), ("f[]", field), (f"op[{field}]", operator), (f"v[{field}][]", value)]
         params = [*asked, ("sort", sort), ("limit", str(min(limit, MOST)))]
         rows: list[Raw] = self._ask("GET", "/issues.json", params=params).json()["issues"]
@@ -408,24 +407,26 @@ class RedmineStore:
         return self._statuses[theirs.casefold()]
 
     def _customer_field(self) -> int:
-        found = self._field_id(self._field("customer"))
-        if found is None:
+        name = self._field("customer")
+        known = self._known_fields([name])
+        if name not in known:
             raise Rejected(
                 _("Redmine has no custom field for the customer's number: `flask doctor` says how to create it.")
             )
-        return found
+        return known[name]
 
     def _field(self, ours: str) -> str:
         return self.words.fields.get(ours, "")
 
-    def _field_id(self, theirs: str) -> int | None:
-        """The number of a custom field. The list of all is for administrators only; a project tells of its own, and a
-        ticket also of those that are meant for all projects."""
-        if theirs and theirs not in self._field_ids:
+    def _known_fields(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of custom fields by name; asked for again when one of these is not known."""
+        if not set(names) <= self._field_ids.keys():
             self._field_ids = self._fields()
-        return self._field_ids.get(theirs)
+        return self._field_ids
 
     def _fields(self) -> dict[str, int]:
+        """The list of all is for administrators only; a project tells of its own fields, and a ticket also of those that
+        are meant for all projects."""
         project = self._project() or {}
         rows, _total = self._listed(_Turn(), 25, sort="updated_on:desc")
         told = [
@@ -472,6 +473,7 @@ class RedmineStore:
     # ---- looking after -----------------------------------------------------------------------------------
 
     def check(self) -> tuple[Flaw, ...]:
+        self._be_known()
         me, project = self._me(), self._project()
         if flaw := _no_place(project, self.words.place):
             return (flaw,)
@@ -482,12 +484,14 @@ class RedmineStore:
         me, project = self._me(), self._project()
         return _no_place(project, self.words.place) or next(self._right_flaws(me, project or {}), None)
 
-    def _me(self) -> Raw:
-        """Our user with its memberships (raises Denied). Lists answer strangers too, with what is public or nothing."""
-        answer = self._ask("GET", "/users/current.json", params={"include": "memberships"}, heard=(403,))
-        if answer.status == 403:
+    def _be_known(self) -> None:
+        """Redmine accepts our key (raises Denied). To a stranger it shows lists all the same: what is public, or nothing."""
+        if self._ask("GET", "/my/account.json", heard=(403,)).status == 403:
             raise Denied(_("Redmine's REST interface is off: switch it on under Administration → Settings → API."))
-        me: Raw = answer.json()["user"]
+
+    def _me(self) -> Raw:
+        """Our user with its memberships."""
+        me: Raw = self._ask("GET", "/users/current.json", params={"include": "memberships"}).json()["user"]
         return me
 
     def _right_flaws(self, me: Raw, project: Raw) -> Iterator[Flaw]:
@@ -547,7 +551,7 @@ class RedmineStore:
             yield Flaw(says=_("Redmine's project has no tracker “%(name)s”.", name=name), mend=mend)
 
     def heard(self, headers: Mapping[str, str], body: bytes) -> tuple[Hint, ...]:
-        """Redmine 7 signs the body; a plug-in for Redmine 5 sends the secret itself in a header that an administrator sets.
+        """Redmine 7 signs the body; a plug-in for Redmine 5 sends the secret itself, in a header that one sets there.
 
         No time of sending is told, so an old message can come again: it is known by its hash, and is but a hint.
         """
@@ -822,8 +826,8 @@ def _unknown(ref: str) -> Rejected:
 
 
 def _issue_of(body: bytes) -> str | None:
-    """The number in a message: ``data.issue`` of Redmine itself, ``payload.issue`` or ``issue`` of the plug-ins, where an
-    issue may be wrapped once more."""
+    """The number in a message: ``data.issue`` of Redmine itself, ``payload.issue`` or ``issue`` of the plug-ins, where
+    an issue may be wrapped once more."""
     try:
         told = json.loads(body)
     except ValueError:
@@ -835,7 +839,7 @@ def _issue_of(body: bytes) -> str | None:
     return str(number) if isinstance(number, int) and not isinstance(number, bool) else None
 
 
-def _absent(wanted: Any, there: Any) -> list[str]:
+def _absent(wanted: Iterable[str], there: Iterable[str]) -> list[str]:
     known = {name.casefold() for name in there}
     return [name for name in dict.fromkeys(wanted) if name.casefold() not in known]
 
