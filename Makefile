@@ -71,6 +71,15 @@ soak: setup-test ## Let 50 simulated phones work for 10 minutes behind a bad net
 machine: setup-test ## Try new random journeys of phones and office for an hour (ARGS="--minutes 10")
 	@exec $(BIN)/python -m tests.offline.test_state_machine $(ARGS)
 
+.PHONY: storm
+storm: setup-test ## Send 200 reports to a live RT and a live Redmine through a wire that loses, while 30 workers are killed
+	@$(BIN)/python -m tests.faults.storm rt $(ARGS)
+	@$(BIN)/python -m tests.faults.storm redmine $(ARGS)
+
+.PHONY: race
+race: setup-test ## Let two workers race for the same lanes of a live RT for 10 minutes (ARGS="redmine --minutes 2")
+	@exec $(BIN)/python -m tests.faults.race $(ARGS)
+
 # --- Check: exactly what CI runs ---------------------------------------------------------------------------------
 
 .PHONY: check
