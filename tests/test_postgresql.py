@@ -161,6 +161,20 @@ def test_two_claims_at_once_never_take_the_same_promise(app: Flask) -> None:
     assert db.session.scalar(select(func.count()).select_from(Attempt)) == 20
 
 
+def test_a_store_has_four_promises_at_work_though_eight_claim_at_once(app: Flask) -> None:
+    @operation
+    def promise_to_a_store(number: int) -> None:
+        outbox.promise("nothing", {"n": number}, lane=f"far:{number}", store="far")
+
+    for number in range(20):
+        promise_to_a_store(number)
+
+    claims = at_once(app, *[lambda: outbox.claim("somebody")] * 8)
+
+    assert sum(isinstance(claim, outbox.Claim) for claim in claims) == outbox.AT_ONCE
+    assert sum(claim is None for claim in claims) == 8 - outbox.AT_ONCE
+
+
 def test_a_claim_passes_over_what_another_is_taking(app: Flask, url: str) -> None:
     """SKIP LOCKED: while one transaction holds the first promise, the second is taken without waiting."""
     _promise(1)
