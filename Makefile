@@ -12,7 +12,7 @@ BIN := .venv/bin
 FLASK := $(BIN)/flask --app app
 JOBS ?= 2
 COVERED := fieldapp/*/operations.py,fieldapp/*/models.py,fieldapp/*/transitions.py,fieldapp/outbox.py,fieldapp/sync/*
-STORES := tests/test_ticket_stores.py tests/stores
+STORES := tests/test_ticket_stores.py tests/stores tests/faults/test_x22_storms.py tests/faults/test_x22_x25_the_store_fails.py
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help

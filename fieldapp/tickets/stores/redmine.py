@@ -198,7 +198,7 @@ class RedmineStore:
         if entry is None:
             body["notes"] = marks.mark(change.note, author=change.author, uid=change.uid)
             if field := issue.fields.get(self._field("record")):
-                body["custom_fields"] = [{"id": field["id"], "value": change.uid.partition(":")[0]}]
+                body["custom_fields"] = [{"id": field["id"], "value": change.uid.removesuffix(":status")}]
         if wanted is not None and not (entry and issue.was_set(entry, wanted)):
             body["status_id"] = wanted
         if files := issue.lacks(change):
