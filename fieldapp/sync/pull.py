@@ -15,7 +15,7 @@ from fieldapp.i18n import _
 from fieldapp.sync import ended
 from fieldapp.tickets import news
 from fieldapp.tickets.models import PullCursor, Ticket
-from fieldapp.tickets.operations import become_part, lose, take_in
+from fieldapp.tickets.operations import become_part, lose, take_in, take_in_all
 from fieldapp.tickets.queries import count_unmet, unknown, unmet
 from fieldapp.tickets.store import Page, Rejected, StoreError, StoreTicket, TicketStore
 
@@ -77,8 +77,7 @@ def _cursor(name: str) -> str:
 @operation
 def _take(name: str, before: str, page: Page) -> None:
     row = _row(name)
-    for told in unknown(page.tickets, name):
-        take_in(told, store=name, quiet=row.caught_up_at is None)
+    take_in_all(unknown(page.tickets, name), store=name, quiet=row.caught_up_at is None)
     if row.cursor == before:  # else another worker has read further: its place is not taken back
         row.cursor = page.cursor
         row.caught_up_at = row.caught_up_at or (None if page.more else clock.now())
@@ -149,8 +148,7 @@ def _read_on(store: TicketStore, limit: int) -> bool:
 @operation
 def _meet(name: str, before: str, page: Page) -> None:
     row = _row(name)
-    for told in unknown(page.tickets, name):
-        take_in(told, store=name)
+    take_in_all(unknown(page.tickets, name), store=name)
     refs = {each.ref for each in page.tickets}
     met = update(Ticket).where(Ticket.store == name, Ticket.ref.in_(refs)).values(seen_at=clock.now())
     db.session.execute(met.execution_options(synchronize_session=False))

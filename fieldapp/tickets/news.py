@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -22,6 +22,9 @@ from fieldapp.tickets.models import Ticket, TicketNews
 KEPT_FOR = timedelta(days=30)
 MOST_KEPT = 2000
 PAGE, COUNT_AT_MOST, BRIEF = 30, 99, 3
+
+
+Lines = dict[tuple[UUID, str, str], TicketNews]  # by ticket, version and kind
 
 
 @dataclass(frozen=True)
@@ -44,33 +47,47 @@ def state_of(ticket: Ticket) -> State:
 # ---- noting ---------------------------------------------------------------------------------------------
 
 
-def note(ticket: Ticket, before: State | None, *, by: str, ours: bool) -> None:
-    """Note what the store told (``before``: None when the ticket is new to us). ``ours``: it may be what we wrote."""
+def note(ticket: Ticket, before: State | None, *, by: str, ours: bool, lines: Lines) -> None:
+    """Note what the store told (``before``: None when the ticket is new to us). ``ours``: it may be what we wrote;
+    ``lines``: what was noted before about these versions."""
     if before is None:
         if ticket.open:
-            add(ticket, "new", at=ticket.opened_at, by=by)
+            _put(lines, ticket, "new", at=ticket.opened_at, by=by)
         return
     changes = list(_changes(before, ticket))
     if ours:
         changes = [each for each in changes if each["field"] != "status" or each["after"] != ticket.pushed_status]
     if ticket.ended == "merged" and before.ended != "merged":
-        add(ticket, "merged", at=ticket.changed_at, by=by, changes=changes)
+        _put(lines, ticket, "merged", at=ticket.changed_at, by=by, changes=changes)
     elif before.ended == "gone":
-        add(ticket, "back", at=ticket.changed_at, by=by, changes=changes)
+        _put(lines, ticket, "back", at=ticket.changed_at, by=by, changes=changes)
     elif changes or (ticket.open and not ours):
-        add(ticket, "changed", at=ticket.changed_at, by=by, changes=changes)
+        _put(lines, ticket, "changed", at=ticket.changed_at, by=by, changes=changes)
 
 
-def add(ticket: Ticket, kind: str, *, at: datetime, by: str = "", changes: Iterable[dict[str, str]] = ()) -> None:
+def add(ticket: Ticket, kind: str, *, at: datetime) -> None:
+    """One line of news that the store did not tell."""
+    _put(lines_of([ticket.id], {ticket.version}), ticket, kind, at=at)
+
+
+def lines_of(ticket_ids: Sequence[UUID], versions: Iterable[str]) -> Lines:
+    """What was noted about these versions of these tickets."""
+    about = TicketNews.ticket_id.in_(ticket_ids) & TicketNews.version.in_(set(versions))
+    found = db.session.scalars(select(TicketNews).where(about)) if ticket_ids else ()
+    return {(line.ticket_id, line.version, line.kind): line for line in found}
+
+
+def _put(
+    lines: Lines, ticket: Ticket, kind: str, *, at: datetime, by: str = "", changes: Iterable[dict[str, str]] = ()
+) -> None:
     """One line of news; the same about the same version is one line, shown again."""
-    same = (TicketNews.ticket_id == ticket.id) & (TicketNews.version == ticket.version) & (TicketNews.kind == kind)
-    line = db.session.scalar(select(TicketNews).where(same))
-    if line is None:
-        line = TicketNews(ticket_id=ticket.id, version=ticket.version, kind=kind)
-        db.session.add(line)
+    key = (ticket.id, ticket.version, kind)
+    if key not in lines:
+        lines[key] = TicketNews(ticket_id=ticket.id, version=ticket.version, kind=kind)
+        db.session.add(lines[key])
+    line = lines[key]
     line.at, line.by, line.changes = at, by[:80], list(changes)
     line.made_at, line.seen_at, line.seen_by_id = clock.now(), None, None
-    db.session.flush()
 
 
 def _changes(before: State, ticket: Ticket) -> Iterable[dict[str, str]]:

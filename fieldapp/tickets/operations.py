@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import selectinload
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset, Contact, Customer, dialable
-from fieldapp.extensions import Base, db, operation, serialize, settings
+from fieldapp.extensions import db, operation, serialize, settings, uuid7
 from fieldapp.outbox import OPEN_STATES, Promise
 from fieldapp.tickets import news
 from fieldapp.tickets.models import CHANNELS, ENDED, PRIORITIES, STATUSES, TYPES, Ticket
 from fieldapp.tickets.store import StoreTicket
 
-T = TypeVar("T", bound=Base)
 STORE_CLOCK_BEHIND = timedelta(minutes=2)
 WRITING_TAKES = timedelta(minutes=5)  # how long after we began a push its last write may be dated
 
@@ -31,22 +32,59 @@ def take_in(told: StoreTicket, *, store: str | None = None, quiet: bool = False)
     Nothing is promised from here: what we read from the store never makes us write to it. What is new is noted for
     those who plan, unless it is what we wrote ourselves, or ``quiet``.
     """
-    store = store or settings.ticket_store
-    ticket = db.session.scalar(select(Ticket).where(Ticket.store == store, Ticket.ref == told.ref).with_for_update())
+    return take_in_all((told,), store=store or settings.ticket_store, quiet=quiet)[0]
+
+
+@operation
+def take_in_all(told: Sequence[StoreTicket], *, store: str, quiet: bool = False) -> list[Ticket]:
+    """The same for a page of tickets: what they need is read together, and written together."""
+    at_hand = _at_hand(told, store)
+    with db.session.no_autoflush:
+        tickets = [_take_in(each, at_hand, store, quiet=quiet) for each in told]
+    db.session.flush()
+    return tickets
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """What a page of tickets names, by the names that both sides know."""
+
+    tickets: dict[str, Ticket]
+    customers: dict[str, Customer]
+    assets: dict[str, Asset]
+    lines: news.Lines
+
+
+def _at_hand(told: Sequence[StoreTicket], store: str) -> AtHand:
+    refs = {each.ref for each in told}
+    numbers, serials = {each.customer for each in told if each.customer}, {each.asset for each in told if each.asset}
+    tickets = select(Ticket).where(Ticket.store == store, Ticket.ref.in_(refs)).order_by(Ticket.id).with_for_update()
+    customers = select(Customer).where(Customer.number.in_(numbers)).options(selectinload(Customer.sites))
+    assets = select(Asset).where(Asset.serial.in_(serials))
+    known = {each.ref: each for each in db.session.scalars(tickets)}
+    return AtHand(
+        tickets=known,
+        customers={each.number: each for each in db.session.scalars(customers)} if numbers else {},
+        assets={each.serial: each for each in db.session.scalars(assets)} if serials else {},
+        lines=news.lines_of([each.id for each in known.values()], {each.version for each in told}),
+    )
+
+
+def _take_in(told: StoreTicket, at_hand: AtHand, store: str, *, quiet: bool) -> Ticket:
+    ticket = at_hand.tickets.get(told.ref)
     known = ticket is not None
     if ticket is None:
-        ticket = Ticket(store=store, ref=told.ref, opened_at=told.opened)
+        ticket = at_hand.tickets[told.ref] = Ticket(id=uuid7(), store=store, ref=told.ref, opened_at=told.opened)
         db.session.add(ticket)
     elif ticket.ended != "gone" and (ticket.version == told.version or told.updated < ticket.changed_at):
         return ticket
     before = news.state_of(ticket)
     ours = _is_echo(ticket, told)
     _copy(ticket, told)
-    _link(ticket, told)
+    _link(ticket, told, at_hand)
     _note_end(ticket, told, before, ours=ours)
-    db.session.flush()
     if not quiet:
-        news.note(ticket, before if known else None, by=told.changed_by, ours=ours)
+        news.note(ticket, before if known else None, by=told.changed_by, ours=ours, lines=at_hand.lines)
     return ticket
 
 
@@ -101,6 +139,7 @@ def _ended_by(ticket: Ticket, ours: bool) -> str | None:
 
 def _merge(ticket: Ticket, into: str | None) -> None:
     """What waits to be delivered goes on in the lane of the ticket that this one is a part of now."""
+    db.session.flush()  # another ticket of the same page may be a part of it, too
     lane = ticket.lane
     ticket.merged_into = into
     if into is None:
@@ -143,9 +182,9 @@ def _known(told: StoreTicket, name: str, words: tuple[str, ...], otherwise: str)
 # ---- links: by the names that both sides know -----------------------------------------------------------
 
 
-def _link(ticket: Ticket, told: StoreTicket) -> None:
-    asset = _one(select(Asset).where(Asset.serial == told.asset)) if told.asset else None
-    customer = _customer(told, asset)
+def _link(ticket: Ticket, told: StoreTicket, at_hand: AtHand) -> None:
+    asset = at_hand.assets.get(told.asset) if told.asset else None
+    customer = _customer(told, asset, at_hand)
     if customer is not None and customer.id != ticket.customer_id:
         ticket.customer_id = customer.id
         ticket.contact_id = ticket.site_id = ticket.asset_id = None
@@ -158,10 +197,10 @@ def _link(ticket: Ticket, told: StoreTicket) -> None:
         ticket.named_engineer_id = _engineer(name) or ticket.named_engineer_id
 
 
-def _customer(told: StoreTicket, asset: Asset | None) -> Customer | None:
+def _customer(told: StoreTicket, asset: Asset | None, at_hand: AtHand) -> Customer | None:
     """By the customer's number; without one, whoever owns the device."""
     if told.customer:
-        return _one(select(Customer).where(Customer.number == told.customer))
+        return at_hand.customers.get(told.customer)
     return db.session.get(Customer, asset.customer_id) if asset else None
 
 
@@ -173,6 +212,8 @@ def _only_site(customer_id: UUID) -> UUID | None:
 def _contact(customer_id: UUID, told: StoreTicket) -> UUID | None:
     """The caller among the customer's contacts: by phone, else by name."""
     name, phone = told.fields.get("contact", ""), told.fields.get("contact_phone", "")
+    if not name and not phone:
+        return None
     theirs = list(db.session.scalars(select(Contact).where(Contact.customer_id == customer_id).order_by(Contact.id)))
     number = dialable(phone)
     by_phone = (each for each in theirs if number and number in (dialable(each.mobile), dialable(each.phone)))
@@ -202,7 +243,3 @@ def _engineer(name: str) -> UUID | None:
     named = select(User.id).where(User.name == name, User.role == "engineer", User.disabled_at.is_(None)).limit(2)
     found = list(db.session.scalars(named))
     return found[0] if len(found) == 1 else None
-
-
-def _one(query: Select[T]) -> T | None:
-    return db.session.scalar(query.limit(1))

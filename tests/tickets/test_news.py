@@ -18,7 +18,7 @@ from fieldapp.extensions import db, operation, uuid7
 from fieldapp.outbox import Promise, promise
 from fieldapp.tickets import news
 from fieldapp.tickets.models import Ticket, TicketNews
-from fieldapp.tickets.operations import expect_back, take_in
+from fieldapp.tickets.operations import expect_back, take_in, take_in_all
 from tests.conftest import add
 from tests.sync.telling import Telling, a_ticket
 
@@ -183,6 +183,23 @@ def test_what_waits_goes_on_at_the_end_of_the_survivors_lane(store: Telling) -> 
     moved = [uid for uid, lane, _seq in rows if lane == "redmine:R-9"]
     assert moved == ["theirs", "first", "second"]
     assert [uid for uid, lane, _seq in rows if lane == "redmine:R-1"] == ["under way"]
+
+
+def test_two_tickets_of_one_page_that_become_part_of_a_third_keep_their_order(store: Telling) -> None:
+    take_in(a_ticket("R-2"), store="redmine", quiet=True)
+
+    @operation
+    def promise_two() -> None:
+        promise("a", {}, lane="redmine:R-1", uid="first")
+        promise("a", {}, lane="redmine:R-2", uid="second")
+
+    promise_two()
+    both = [store.change("R-1", merged_into="R-9"), a_ticket("R-2", version="2", merged_into="R-9")]
+
+    take_in_all(both, store="redmine")
+
+    rows = db.session.execute(select(Promise.uid, Promise.lane, Promise.lane_seq).order_by(Promise.lane_seq)).all()
+    assert [tuple(row) for row in rows] == [("first", "redmine:R-9", 1), ("second", "redmine:R-9", 2)]
 
 
 def test_a_merge_that_is_undone_leaves_nothing_behind(store: Telling) -> None:
