@@ -23,7 +23,7 @@ from fieldapp.records.queries import record_of
 from fieldapp.records.values import Filled, Given, OpenLine
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
-from fieldapp.sync import labels, worker
+from fieldapp.sync import labels, reconcile, worker
 from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.models import Ticket
@@ -152,6 +152,17 @@ def test_a_signed_record_reaches_the_ticket_as_note_pdf_and_status(
     pull(EmbeddedStore())
     db.session.refresh(filed)
     assert filed.status == "resolved"
+
+
+def test_what_lies_on_the_own_desk_is_compared_too(finished: Callable[..., Visit], filed: Ticket) -> None:
+    issued(finished())
+    deliver()
+    EmbeddedStore().push(Change(uid="office", ticket=filed.ref, note="客户补充：昨天停过电"))
+
+    compared = list(reconcile.steps(EmbeddedStore(), reconcile.begun("embedded", 1)))
+
+    assert compared == [filed.ref]
+    assert set(reconcile.counts().values()) == {0}
 
 
 def test_what_remains_and_why_nobody_signed_stands_in_the_note(
