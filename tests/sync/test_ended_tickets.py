@@ -14,7 +14,7 @@ from fieldapp.customers.models import Asset
 from fieldapp.extensions import db
 from fieldapp.offline.models import Case
 from fieldapp.outbox import Promise
-from fieldapp.sync import worker
+from fieldapp.sync import operations, worker
 from fieldapp.sync.pull import pull, scan
 from fieldapp.tickets.models import Ticket, TicketNews
 from fieldapp.tickets.store import Change, Receipt, Rejected, StoreNote, Unreachable
@@ -149,7 +149,7 @@ def test_a_refusal_for_another_reason_stays_as_the_store_said_it(
     monkeypatch.setattr(store, "push", refuse)
     assert outcome(promised) == ("held", "The field “Region” is required.")
     monkeypatch.setattr(store, "ticket", silent)
-    worker.operations.try_again(promised.id, by=db.session.scalars(select(User)).first())  # type: ignore[arg-type]
+    operations.try_again(promised.id, by=db.session.scalars(select(User).limit(1)).one())
     assert outcome(promised) == ("held", "The field “Region” is required.")
 
 
