@@ -13,24 +13,20 @@ import pytest
 import time_machine
 
 from fieldapp import clock
-from fieldapp.extensions import uuid7
 from fieldapp.tickets.mapping import StoreMapping, Words
 from fieldapp.tickets.store import (
-    Change,
     Conflict,
     Denied,
-    NewFile,
-    NewTicket,
     Rejected,
     Retry,
     StoreTicket,
     Unreachable,
 )
 from fieldapp.tickets.stores.jira import JiraStore
+from tests.stores.changes import PDF, a_file, done, new, until_it_stands
 from tests.stores.jira import API, HOOK, Double, connection, started
 from tests.stores.lossy import before
 
-PDF = NewFile(name="SR-1.pdf", media_type="application/pdf", content=b"%PDF-1.7 report")
 COMMENT, FILE, STEP, FILING = (
     ("POST", "/comment"),
     ("POST", "/attachments"),
@@ -59,18 +55,6 @@ def store(site: tuple[Double, int]) -> JiraStore:
 @pytest.fixture
 def ticket(store: JiraStore) -> StoreTicket:
     return store.create(new())
-
-
-def new(**changes: Any) -> NewTicket:
-    given = NewTicket(uid=str(uuid7()), subject="服务器无法启动", text="开机后蓝屏", customer="C-1001")
-    return replace(given, **changes)
-
-
-def done(ticket: StoreTicket, **changes: Any) -> Change:
-    given = Change(
-        uid=str(uuid7()), ticket=ticket.ref, note="已更换电源", author="王磊", files=(PDF,), status="resolved"
-    )
-    return replace(given, **changes)
 
 
 def names(double: Double, ticket: StoreTicket) -> list[str]:
@@ -178,20 +162,6 @@ def test_a_bad_wire_doubles_nothing_and_loses_nothing(site: tuple[Double, int], 
         assert len(names(double, ticket)) == 2
         assert store.ticket(ticket.ref).status == "resolved"
     assert wire.answers_lost >= 3
-
-
-def a_file(ticket: StoreTicket, number: int) -> NewFile:
-    return replace(PDF, content=f"%PDF-1.7 {ticket.ref} {number}".encode())
-
-
-def until_it_stands(store: JiraStore, change: Change) -> None:
-    for _try in range(200):
-        try:
-            assert store.push(change).complete
-        except Unreachable:
-            continue
-        return
-    raise AssertionError("the wire is worse than it was meant to be")
 
 
 def test_a_file_of_the_same_name_and_size_but_other_content_is_not_taken_for_ours(

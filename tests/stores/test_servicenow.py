@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 from base64 import b64encode
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,24 +13,20 @@ import pytest
 import time_machine
 
 from fieldapp import clock
-from fieldapp.extensions import uuid7
 from fieldapp.tickets.mapping import StoreMapping, Words
 from fieldapp.tickets.store import (
-    Change,
     Conflict,
     Denied,
-    NewFile,
-    NewTicket,
     Rejected,
     Retry,
     StoreTicket,
     Unreachable,
 )
 from fieldapp.tickets.stores.servicenow import ServiceNowStore
+from tests.stores.changes import a_file, done, new, until_it_stands
 from tests.stores.lossy import before
 from tests.stores.servicenow import HOOK, Double, connection, started
 
-PDF = NewFile(name="SR-1.pdf", media_type="application/pdf", content=b"%PDF-1.7 report")
 UPDATE, FILE, FILING = ("PATCH", "/incident/[0-9a-f]+"), ("POST", "/file"), ("POST", "/incident")
 
 pytestmark = pytest.mark.usefixtures("app")  # sentences are in the app's language
@@ -55,18 +50,6 @@ def store(site: tuple[Double, int]) -> ServiceNowStore:
 @pytest.fixture
 def ticket(store: ServiceNowStore) -> StoreTicket:
     return store.create(new())
-
-
-def new(**changes: Any) -> NewTicket:
-    given = NewTicket(uid=str(uuid7()), subject="服务器无法启动", text="开机后蓝屏", customer="C-1001")
-    return replace(given, **changes)
-
-
-def done(ticket: StoreTicket, **changes: Any) -> Change:
-    given = Change(
-        uid=str(uuid7()), ticket=ticket.ref, note="已更换电源", author="王磊", files=(PDF,), status="resolved"
-    )
-    return replace(given, **changes)
 
 
 def texts(store: ServiceNowStore, ticket: StoreTicket) -> list[str]:
@@ -154,20 +137,6 @@ def test_a_bad_wire_doubles_nothing_and_loses_nothing(
         assert store.ticket(ticket.ref).status == "resolved"
     assert len(double.attachments) == 6
     assert wire.answers_lost >= 3
-
-
-def a_file(ticket: StoreTicket, number: int) -> NewFile:
-    return replace(PDF, content=f"%PDF-1.7 {ticket.ref} {number}".encode())
-
-
-def until_it_stands(store: ServiceNowStore, change: Change) -> None:
-    for _try in range(200):
-        try:
-            assert store.push(change).complete
-        except Unreachable:
-            continue
-        return
-    raise AssertionError("the wire is worse than it was meant to be")
 
 
 def test_a_ticket_whose_answer_was_lost_is_not_filed_again(double: Double, store: ServiceNowStore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,14 +18,13 @@ from fieldapp.tickets.store import (
     Denied,
     NewFile,
     NewTicket,
-    Receipt,
     Rejected,
     Retry,
-    TicketStore,
     Unreachable,
 )
 from fieldapp.tickets.stores.zendesk import DEFAULTS
 from tests.stores.bench import Bench
+from tests.stores.changes import until_it_stands
 from tests.stores.lossy import before
 from tests.stores.zendesk import HOOK, PRIORITIES, STATUSES, TOKEN, Zendesk, at, bench
 
@@ -134,20 +132,13 @@ def test_through_a_wire_that_loses_half_of_the_answers_each_change_stands_there_
 
     with before(zendesks.port) as wire:
         store = zendesks.at(f"http://127.0.0.1:{wire.port}")
-        receipts = [until_it_is_through(store, change) for change in changes]
+        receipts = [until_it_stands(store, change) for change in changes]
 
     assert wire.answers_lost > 2
     assert all(receipt.complete for receipt in receipts)
     for change in changes:
         (note,) = zendesks.ours(change)
         assert zendesks.hashes(note) == [hashlib.sha256(PDF.content).hexdigest()]
-
-
-def until_it_is_through(store: TicketStore, change: Change) -> Receipt:
-    """As the outbox does it: again and again, and always the same."""
-    while True:
-        with suppress(Retry):
-            return store.push(change)
 
 
 # ---- the guard -------------------------------------------------------------------------------------------
