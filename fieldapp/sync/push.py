@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from uuid import UUID
 
@@ -15,16 +16,16 @@ from fieldapp.outbox import Claim
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
 from fieldapp.sync import ended, notes
-from fieldapp.sync.pull import pull
 from fieldapp.tickets.models import Ticket
-from fieldapp.tickets.operations import expect_back
-from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, TicketStore, TooBig
+from fieldapp.tickets.operations import expect_back, take_in
+from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, StoreError, TicketStore, TooBig
 from fieldapp.tickets.stores import STORES, named
 from fieldapp.visits.models import Visit
 from fieldapp.visits.queries import events_of
 
 ENDED = ("closed", "suspended")  # set by the office: never written over
 UNFINISHED = "in_progress"
+log = logging.getLogger(__name__)
 
 
 def deliver_report(claim: Claim) -> str:
@@ -118,7 +119,7 @@ def _write(store: TicketStore, ticket: Ticket, change: Change, claim: Claim) -> 
         _push(store, replace(change, status=None))
         raise _left_to_a_person(ticket)
     try:
-        return _push(store, change).ref
+        receipt = _push(store, change)
     except Conflict:
         return _settle_status(store, ticket, change)
     except Rejected:
@@ -128,12 +129,23 @@ def _write(store: TicketStore, ticket: Ticket, change: Change, claim: Claim) -> 
         if now.ended == "gone":
             raise ended.not_there(now) from None
         raise
+    _read_again(store, change.ticket)
+    return receipt.ref
+
+
+def _read_again(store: TicketStore, ref: str) -> None:
+    """What we wrote changed the ticket; the next promise of this lane must not take that for somebody else's change."""
+    try:
+        told = store.ticket(ref)
+    except StoreError as error:
+        log.info("ticket not read again", extra={"ticket": ref, "why": str(error)})
+    else:
+        take_in(told, store=store.name)
 
 
 def _settle_status(store: TicketStore, ticket: Ticket, change: Change) -> str:
     """Our note is in, but the ticket changed since we last read it: read it again, then decide about the status."""
-    pull(store)
-    db.session.refresh(ticket)
+    ticket = take_in(store.ticket(change.ticket), store=store.name)
     if ticket.status in ENDED:
         raise _left_to_a_person(ticket)
     with force_locale(settings.locale):

@@ -204,6 +204,17 @@ def test_a_later_edition_leaves_the_status_alone(finished: Callable[..., Visit],
     assert len(told_to(filed)) == 3
 
 
+def test_two_reports_that_wait_for_one_ticket_are_two_notes_and_no_more(
+    finished: Callable[..., Visit], filed: Ticket
+) -> None:
+    reports = [issued(finished()), issued(finished())]
+
+    assert worker.run_once("w")  # without reading the store between them
+    assert worker.run_once("w")
+
+    assert [note.uid for note in told_to(filed)] == [f"report_issued:{report.id}" for report in reports]
+
+
 def test_a_note_from_the_office_meanwhile_does_not_hold_the_status_back(
     finished: Callable[..., Visit], filed: Ticket
 ) -> None:
