@@ -62,6 +62,8 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "history.asset": ("/assets/{asset}", (ENGINEER, DISPATCHER)),
     "history.customer": ("/customers/{customer}", (ENGINEER, DISPATCHER)),
     "history.customers": ("/customers", EVERYBODY),
+    "history.tickets": ("/customers/{customer}/tickets", (ENGINEER, DISPATCHER)),
+    "news.index": ("/dispatch/news", OFFICE),
     "outbox.show": ("/outbox", (ENGINEER,)),
     "records.backup": ("/visits/{working}/backup-acknowledgement", (ENGINEER,)),
     "records.completion": ("/visits/{awaiting_sign}/completion", ("chenhao",)),
@@ -96,6 +98,7 @@ MORE = {  # other looks of the same pages
     "two records": ("/exceptions/{case_second_record}", (DISPATCHER,)),
     "photos that did not come": ("/exceptions/{case_photos_missing}", (DISPATCHER,)),
     "another telephone number": ("/exceptions/{case_contact_suggestion}", (DISPATCHER,)),
+    "a ticket that ended in the store": ("/exceptions/{case_ticket_ended}", (DISPATCHER,)),
     "settled exceptions": ("/exceptions?state=settled", (DISPATCHER,)),
     "nobody found": ("/customers?q=nobody-is-called-this", (ENGINEER,)),
 }
