@@ -185,13 +185,17 @@ def claim(worker: str, room: Callable[[str], int] = room_for_all) -> Claim | Non
 
 
 def _due(full: set[str]) -> Any:
+    elsewhere = or_(Promise.store.is_(None), Promise.store.not_in(full))
+    return select(Promise).where(_may_go(), elsewhere).order_by(Promise.next_at, Promise.id)
+
+
+def _may_go() -> Any:
+    """Due, and at the head of its lane."""
     earlier = aliased(Promise)
     waits_behind = exists().where(
         earlier.lane == Promise.lane, earlier.lane_seq < Promise.lane_seq, earlier.state.in_(OPEN_STATES)
     )
-    ready = Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now())
-    elsewhere = or_(Promise.store.is_(None), Promise.store.not_in(full))
-    return select(Promise).where(ready, elsewhere, ~waits_behind).order_by(Promise.next_at, Promise.id)
+    return Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now()) & ~waits_behind
 
 
 def _has_room(store: str, room: Callable[[str], int]) -> bool:
@@ -338,9 +342,8 @@ def waiting() -> int:
 
 
 def waits_for(store: str) -> bool:
-    """Whether anything that is due waits for this store."""
-    ready = Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now())
-    return bool(db.session.scalar(select(exists().where(Promise.store == store, ready))))
+    """Whether anything waits for this store that may go now: what stands behind a held one is no probe."""
+    return db.session.scalar(select(Promise.id).where(Promise.store == store, _may_go()).limit(1)) is not None
 
 
 def due_now() -> bool:

@@ -340,6 +340,26 @@ def test_changes_that_cannot_be_read_open_it_and_being_read_closes_it(
     assert not row().open
 
 
+def test_what_waits_behind_a_held_one_is_no_probe_and_reading_is_one_instead(
+    feed: type[Feed], line: Line, time: time_machine.Traveller
+) -> None:
+    line.error = Rejected("a person must look")
+    promised(1, lane="a lane")
+    promised(2, lane="a lane")
+    work()
+    feed.error = Unreachable("nobody answers")
+    for _n in range(5):
+        worker.pull_now()
+    assert row().open
+
+    feed.error = None
+    time.shift(MINUTE)
+    work()
+    worker.pull_now()
+
+    assert not row().open
+
+
 def test_reading_does_not_close_what_writing_opened(feed: type[Feed], line: Line, time: time_machine.Traveller) -> None:
     opened(line)
     worker.pull_now()
