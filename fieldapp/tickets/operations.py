@@ -150,10 +150,13 @@ def _merge(ticket: Ticket, into: str | None) -> None:
 
 
 def move_promises(lane: str, to: str) -> None:
-    """To the end of the other lane, in their order. One that is being kept at this moment is left where it is."""
+    """To the end of the other lane, in their order. One that is being kept at this moment goes along: should it have to be
+    tried again, what follows it must still wait behind it."""
+    if lane == to:
+        return
     for name in sorted((lane, to)):
         serialize(name)
-    waits = (Promise.lane == lane) & Promise.state.in_(OPEN_STATES) & (Promise.state != "leased")
+    waits = (Promise.lane == lane) & Promise.state.in_(OPEN_STATES)
     last = db.session.scalar(select(func.max(Promise.lane_seq)).where(Promise.lane == to)) or 0
     for promise in db.session.scalars(select(Promise).where(waits).order_by(Promise.lane_seq).with_for_update()):
         last += 1

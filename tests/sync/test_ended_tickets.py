@@ -8,12 +8,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from fieldapp import clock
+from fieldapp import clock, outbox
 from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset
-from fieldapp.extensions import db
+from fieldapp.extensions import db, operation
 from fieldapp.offline.models import Case
-from fieldapp.outbox import Promise
+from fieldapp.outbox import Promise, promise
 from fieldapp.sync import operations, worker
 from fieldapp.sync.pull import pull, scan
 from fieldapp.tickets.models import Ticket, TicketNews
@@ -87,6 +87,33 @@ def test_a_merge_that_we_did_not_know_of_is_found_when_the_store_refuses(store: 
     assert outcome(promised) == ("delivered", "")
 
     assert written(store) == {"R-2": 1}
+
+
+def test_a_merge_found_while_the_first_is_sent_keeps_the_order(
+    store: Telling, promised: Promise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @operation
+    def second() -> Promise:
+        return promise("visit_unfinished", dict(promised.payload), lane=promised.lane, uid="second", store="redmine")
+
+    later = second()
+    store.change("R-1", status="closed", merged_into="R-2")
+    refuse = store.push
+
+    def push(change: Change) -> Receipt:
+        if change.ticket == "R-2":
+            raise Unreachable("The line is down.")
+        return refuse(change)
+
+    monkeypatch.setattr(store, "push", push)
+    worker.run_once("w")
+
+    db.session.refresh(promised)
+    db.session.refresh(later)
+    assert (promised.state, later.state) == ("retry_wait", "pending")
+    assert (promised.lane, later.lane) == ("redmine:R-2", "redmine:R-2")
+    assert promised.lane_seq < later.lane_seq
+    assert outbox.claim("w") is None
 
 
 def test_what_stood_in_the_ticket_before_it_was_merged_is_not_written_again(store: Telling, promised: Promise) -> None:
