@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from fieldapp import clock, outbox
 from fieldapp.extensions import db, operation, serialize, settings, uuid7
-from fieldapp.outbox import Promise
+from fieldapp.outbox import OPEN_STATES, Promise
 from fieldapp.reports.models import Report
 from fieldapp.sync import ended, push
 from fieldapp.sync.models import Finding, ReconcileRun
@@ -150,7 +150,7 @@ def _compare(store: TicketStore, ref: str, run: UUID) -> None:
         found = [*_judge(expected, thread, hashes), *_orphans(thread, ours)]
         if told.ref == ref:
             found += _status(store, expected, thread, told) + _changed(store, ref, told)
-    _keep(store.name, ref, run, tuple(each.uid for each in expected), found, told)
+    _keep(store.name, ref, run, found, told)
 
 
 def _ask(store: TicketStore, ref: str, ticket: Ticket | None) -> tuple[StoreTicket | None, tuple[StoreNote, ...]]:
@@ -288,17 +288,19 @@ def _changed(store: TicketStore, ref: str, told: StoreTicket) -> list[Difference
 
 
 @operation
-def _keep(
-    store: str, ref: str, run: UUID, compared: Sequence[str], found: Sequence[Difference], told: StoreTicket | None
-) -> None:
-    """Findings of this ticket as they are now; what is missing is promised again, what changed is taken in."""
+def _keep(store: str, ref: str, run: UUID, found: Sequence[Difference], told: StoreTicket | None) -> None:
+    """Findings of this ticket as they are now; what is missing is promised again, what changed is taken in.
+
+    What is found no longer is cleared, unless its promise is still on its way (a person may have left it instead)."""
     now = clock.now()
     here = select(Finding).where(Finding.store == store, Finding.ticket == ref)
     before = {(row.uid, row.what): row for row in db.session.scalars(here)}
     for each in found:
         _found(before.pop((each.uid, each.what), None), each, store, ref)
+    under_way = select(Promise.uid).where(Promise.lane == f"{store}:{ref}", Promise.state.in_(OPEN_STATES))
+    on_its_way = set(db.session.scalars(under_way))
     for row in before.values():
-        if row.cleared_at is None and (row.uid in compared or row.kind in ("remote_changed", "orphan")):
+        if row.cleared_at is None and row.uid not in on_its_way:
             row.cleared_at = now
     if told is not None and any(each.kind == "remote_changed" for each in found):
         take_in(told, store=store)

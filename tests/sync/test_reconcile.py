@@ -17,7 +17,7 @@ from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.extensions import db, operation
 from fieldapp.outbox import Promise
-from fieldapp.sync import breaker, reconcile, worker
+from fieldapp.sync import breaker, operations, reconcile, worker
 from fieldapp.sync.models import Finding, ReconcileRun
 from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.store import Unreachable
@@ -115,6 +115,22 @@ def test_what_stays_missing_is_promised_twice_and_then_only_shown(double: Double
     (row,) = db.session.scalars(select(Finding))
     assert row.repairs == 2
     assert double.notes(REF) == []
+
+
+def test_what_a_person_leaves_instead_of_having_it_repaired_is_found_no_longer(
+    double: Double,  # noqa: F811
+    delivered: Promise,
+    dispatcher: User,
+) -> None:
+    double.notes(REF).clear()
+    compare()
+    compare()
+    assert found() == [("missing", "note_gone", True)]
+    operations.skip(delivered.id, "已电话告知", by=dispatcher)
+
+    compare()
+
+    assert found() == [("missing", "note_gone", False)]
 
 
 def test_a_second_note_or_file_is_shown_and_never_deleted(double: Double, delivered: Promise) -> None:  # noqa: F811
