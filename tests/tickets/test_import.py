@@ -389,6 +389,17 @@ def test_a_stores_tickets_come_with_thread_files_and_our_own_marks(other: Other)
     assert moved(other).new == 0
 
 
+def test_a_note_of_ours_that_stands_there_twice_comes_twice_and_the_second_is_nobodys_mark(other: Other) -> None:
+    first = other.notes["1"][1]
+    other.notes["1"].append(replace(first, ref="n3"))
+    other.notes["2"] = [first]
+
+    assert moved(other).problems == []
+
+    marks = db.session.scalars(select(DeskNote.uid).order_by(DeskNote.id)).all()
+    assert (len(marks), marks.count("record:1")) == (4, 1)
+
+
 def test_our_copy_goes_over_with_its_visit_and_what_waits_to_be_delivered(
     other: Other, dispatcher: User, engineer: User
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -86,7 +86,7 @@ def take_over(batch: Sequence[Incoming], *, source: str) -> int:
     serialize("desk")
     known = here(source, [each.ref for each in batch])
     change = db.session.scalar(select(func.max(DeskTicket.change))) or 0
-    new = [each for each in batch if each.ref not in known]
+    new = _marked_once([each for each in batch if each.ref not in known])
     for place, each in enumerate(new, start=1):
         ticket = _ticket(each, source, change + place)
         db.session.add(ticket)
@@ -97,6 +97,20 @@ def take_over(batch: Sequence[Incoming], *, source: str) -> int:
         audit.record("desk.imported", "import", source, by=None, tickets=len(new))
     crashpoints.reach("in_import")
     return len(new)
+
+
+def _marked_once(batch: Sequence[Incoming]) -> list[Incoming]:
+    """A mark of ours that stands in two notes (of one ticket, or of two that were merged there) stays with the first."""
+    taken = set(among(DeskNote.uid, {note.uid for each in batch for note in each.notes if note.uid}))
+
+    def once(note: IncomingNote) -> IncomingNote:
+        if note.uid in taken:
+            return replace(note, uid=None)
+        if note.uid:
+            taken.add(note.uid)
+        return note
+
+    return [replace(each, notes=tuple(once(note) for note in each.notes)) for each in batch]
 
 
 def _ticket(incoming: Incoming, source: str, change: int) -> DeskTicket:
