@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, BrowserType, Error, Page, Playwr
 from tests.browser.hands import open_record
 from tests.browser.installation import Installation, let_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.crash]
+pytestmark = [pytest.mark.browser, pytest.mark.crash, pytest.mark.timeout(900)]
 POINTS, WITHIN_MS = 50, 3_000
 KEY_EVERY_MS = 30
 # Tells what stood in the field whenever the line says that it is saved.

@@ -393,6 +393,7 @@ def bench(migrated: Path):
     shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(900)
 def test_whatever_happens_nothing_is_lost_and_nothing_doubled(bench: Bench) -> None:
     machine = type("Journeys", (Journeys,), {"bench": bench})
 
