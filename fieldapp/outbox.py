@@ -28,6 +28,7 @@ FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(hours=1)
 MOST_TRIES = 30
 OLDEST = timedelta(days=7)
+SETTLES = timedelta(seconds=60)  # a store may still be at what we stopped waiting for: looking sooner would not find it
 AT_ONCE = 4  # promises of one store
 MOST_EXCHANGES = 40  # kept of one attempt
 OPEN_STATES = ("pending", "leased", "retry_wait", "unknown", "held", "dead")
@@ -264,8 +265,11 @@ def excuse(store: str, seconds: int) -> None:
 
 @operation
 def hasten(store: str, until: datetime) -> None:
-    """The store is asked again at this moment: whatever would wait longer may go then."""
-    _update((Promise.store == store) & Promise.state.in_(READY_STATES) & (Promise.next_at > until), next_at=until)
+    """The store is asked again at this moment: whatever would wait longer may go then, what has just failed a little later."""
+    failed = (Attempt.promise_id == Promise.id) & (Attempt.outcome == "retry") & (Attempt.ended_at > until - SETTLES)
+    waits = (Promise.store == store) & Promise.state.in_(READY_STATES)
+    _update(waits & (Promise.next_at > until) & ~exists().where(failed), next_at=until)
+    _update(waits & (Promise.next_at > until + SETTLES), next_at=until + SETTLES)
 
 
 @operation

@@ -39,6 +39,7 @@ COMPARE_EVERY = timedelta(minutes=1)  # whether it is due is asked; how often it
 BEAT_EVERY = timedelta(seconds=10)
 PHOTOS_EVERY = timedelta(minutes=10)
 CALL_S = 100  # all that one promise may ask of the store together; its lease is longer
+READS = ("GET", "HEAD")
 PERMANENT = (Rejected, Conflict, NotFound, Invalid, TooLarge)
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def _outcome(claim: Claim, asked: Sequence[Exchange]) -> Callable[[], bool]:
         facts = {"kind": claim.kind, "uid": claim.uid, "attempt": claim.attempt, "error": _sentence(error)}
         log.warning("a promise was not kept", extra=facts, exc_info=not isinstance(error, StoreError))
         failed = error  # the name of an except clause ends with it
-        return lambda: _not_kept(claim, failed)
+        return lambda: _not_kept(claim, failed, asked)
     return lambda: _answered(claim, True) and outbox.delivered(claim, reference)
 
 
@@ -144,18 +145,23 @@ def _answered(claim: Claim, answered: bool) -> bool:
     return True
 
 
-def _not_kept(claim: Claim, error: Exception) -> bool:
+def _not_kept(claim: Claim, error: Exception, asked: Sequence[Exchange] = ()) -> bool:
     """What concerns the store as a whole is none of this promise's tries; the rest is tried again."""
     until = breaker.told(claim.store, error) if claim.store else None
-    sentence = _sentence(error)
+    sentence, settles = _sentence(error), outbox.SETTLES if _unheard(asked) else timedelta()
     if isinstance(error, Denied):
         sentence = _("The ticket store does not accept our credentials: %(why)s", why=error)
         if until is None:
             return outbox.hold(claim, sentence)
     if until is not None:
-        return outbox.put_back(claim, sentence, until=until)
-    after = error.after if isinstance(error, Retry) else 0
-    return outbox.try_again(claim, sentence, after=timedelta(seconds=after))
+        return outbox.put_back(claim, sentence, until=max(until, clock.now() + settles))
+    after = timedelta(seconds=error.after if isinstance(error, Retry) else 0)
+    return outbox.try_again(claim, sentence, after=max(after, settles))
+
+
+def _unheard(asked: Sequence[Exchange]) -> bool:
+    """Something was written and no answer of the store was heard: it may still be at it, or have it behind a gateway."""
+    return any(each.method not in READS and each.status in (None, 502, 504) for each in asked)
 
 
 def _sentence(error: Exception) -> str:

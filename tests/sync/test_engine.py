@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask import Response
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from fieldapp import clock
+from fieldapp import clock, outbox
 from fieldapp.accounts.models import User
 from fieldapp.extensions import db
-from fieldapp.outbox import LEASE, MOST_EXCHANGES, Attempt, Promise
+from fieldapp.outbox import LEASE, MOST_EXCHANGES, SETTLES, Attempt, Promise
 from fieldapp.records.queries import record_of
 from fieldapp.sync import worker
 from fieldapp.tickets import wire
+from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.wire import Exchange
 from fieldapp.visits.models import Visit
 from tests.records.samples import signed
@@ -158,3 +161,38 @@ def test_a_link_whose_answer_was_lost_is_found_and_not_written_again(double: Dou
 
     db.session.refresh(report)
     assert (report.state, len(double.notes("T-1")), double.notes("T-1")[0]["files"]) == ("delivered", 1, [])
+
+
+# ---- a store that is slow --------------------------------------------------------------------------------
+
+
+def test_a_store_that_is_still_writing_is_not_asked_before_it_can_have_finished(
+    double: Double,  # noqa: F811
+    unfinished: Callable[[Ticket], Promise],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = unfinished(ticket_in(double, "T-1"))
+    monkeypatch.setattr(wire, "SILENT_S", 0.3)
+    monkeypatch.setattr(outbox, "_jitter", lambda _tries: timedelta())
+    done = threading.Event()
+
+    def before(method: str, _path: str) -> None:
+        if method == "POST":
+            done.wait(30)
+
+    double.before = before
+    began = clock.now()
+    worker.run_once("w")
+    outbox.hasten(NAME, clock.now())
+    assert not worker.run_once("w")
+    db.session.refresh(row)
+    assert (row.state, row.next_at >= began + SETTLES) == ("retry_wait", True)
+
+    done.set()
+    while not double.notes("T-1"):
+        time.sleep(0.02)
+    due_at(clock.now())
+    worker.run_once("w")
+
+    db.session.refresh(row)
+    assert (row.state, len(double.notes("T-1"))) == ("delivered", 1)
