@@ -454,7 +454,7 @@ class RequestTrackerStore:
         return flaws
 
     def _missing_field(self, name: str, kind: str) -> Flaw:
-        applies = _("Ticket Transactions") if kind == "note" else _("Tickets")
+        applies = "Ticket Transactions" if kind == "note" else "Tickets"
         return Flaw(
             says=_("The custom field “%(name)s” is missing.", name=name),
             mend=_(
