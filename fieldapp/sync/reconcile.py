@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from fieldapp import clock, outbox
 from fieldapp.extensions import db, operation, serialize, settings, uuid7
@@ -154,14 +155,16 @@ def _compare(store: TicketStore, ref: str, run: UUID) -> None:
 
 
 def _ask(store: TicketStore, ref: str, ticket: Ticket | None) -> tuple[StoreTicket | None, tuple[StoreNote, ...]]:
-    """The ticket and its thread, with that of the ticket which it became a part of; None when it cannot be found."""
+    """The ticket and its thread, with that of the ticket which it became a part of, or of those that became a part of it;
+    None when it cannot be found."""
     merged = ticket is not None and ticket.merged_into is not None
+    parts = list(db.session.scalars(_parts(store.name, ref)))
     db.session.rollback()
     thread: tuple[StoreNote, ...] = ()
     try:
         thread = store.thread(ref)
         if not merged or ticket is None:
-            return store.ticket(ref), thread
+            return store.ticket(ref), _with_parts(store, thread, parts)
     except Rejected:
         if not merged or ticket is None:
             return None, ()
@@ -171,6 +174,19 @@ def _ask(store: TicketStore, ref: str, ticket: Ticket | None) -> tuple[StoreTick
         return store.ticket(there), thread + tuple(each for each in store.thread(there) if each not in thread)
     except Rejected:
         return None, ()
+
+
+def _parts(store: str, ref: str) -> Select[str]:
+    """The tickets that became a part of this one."""
+    return select(Ticket.ref).where(Ticket.store == store, Ticket.merged_into == ref)
+
+
+def _with_parts(store: TicketStore, thread: tuple[StoreNote, ...], parts: Sequence[str]) -> tuple[StoreNote, ...]:
+    """What was written into a part before it became one stays there in some stores."""
+    for part in parts:
+        with suppress(Rejected):
+            thread += tuple(each for each in store.thread(part) if each not in thread)
+    return thread
 
 
 def _expected(store: str, ref: str, since: datetime) -> list[Expected]:
@@ -202,8 +218,7 @@ def _of_promise(promise: Promise) -> Expected:
 def _uids(store: str, ref: str) -> frozenset[str]:
     """Every key that we ever wrote under. A note may have moved here with the ticket that it was written into."""
     query = select(Promise.uid).where(Promise.store == store, Promise.kind.in_(WRITTEN))
-    moved = select(Ticket.ref).where(Ticket.store == store, Ticket.merged_into == ref)
-    lanes = [f"{store}:{each}" for each in (ref, *db.session.scalars(moved))]
+    lanes = [f"{store}:{each}" for each in (ref, *db.session.scalars(_parts(store, ref)))]
     return frozenset(db.session.scalars(query.where(Promise.lane.in_(lanes))))
 
 

@@ -268,6 +268,24 @@ def test_a_ticket_that_became_part_of_another_is_looked_at_there(double: Double,
     assert found() == [("missing", "note_gone", True)]
 
 
+def test_what_stands_in_a_ticket_that_became_part_of_this_one_is_not_missing(
+    double: Double,  # noqa: F811
+    delivered: Promise,
+) -> None:
+    double.file("T-9")
+    worker.pull_now()
+
+    @operation
+    def merge() -> None:
+        db.session.scalars(select(Ticket).where(Ticket.ref == REF)).one().merged_into = "T-9"
+        db.session.get_one(Promise, delivered.id).lane = f"{NAME}:T-9"  # as if it had waited then
+
+    merge()
+    compare()
+
+    assert "missing" not in [kind for kind, _what, _open in found()]
+
+
 def test_an_unfinished_visit_is_compared_too(double: Double, unfinished: Callable[[Ticket], Promise]) -> None:  # noqa: F811
     unfinished(ticket_in(double, REF))
     worker.run_once("w")
