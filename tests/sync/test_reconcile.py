@@ -323,6 +323,19 @@ def test_each_quarter_of_an_hour_by_one_worker_and_each_night_a_month(app: Flask
         assert [row.started_at - row.since for row in rows[:2]] == [timedelta(days=30), timedelta(minutes=30)]
 
 
+def test_a_person_who_compares_one_day_takes_the_night_nothing(app: Flask) -> None:  # noqa: F811
+    with time_machine.travel(datetime(2026, 11, 22, 3, 0, tzinfo=UTC), tick=False) as time:
+        for days, deep in ((1, True), (30, False)):
+            list(reconcile.steps(store(), reconcile.begun(NAME, days)))
+            time.shift(reconcile.EVERY)
+            run = reconcile.begin(NAME)
+            assert run is not None
+            db.session.rollback()
+            assert db.session.get_one(ReconcileRun, run).deep is deep
+            reconcile._end(run, "left")
+            time.shift(reconcile.EVERY)
+
+
 def test_a_store_that_does_not_answer_ends_the_run_and_says_why(
     double: Double,  # noqa: F811
     delivered: Promise,
