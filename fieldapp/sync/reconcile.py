@@ -104,7 +104,7 @@ def _night_is_due(store: str, now: datetime) -> bool:
         return False
     midnight, _end = clock.day_bounds(now, settings.zone)
     whole = (ReconcileRun.ended_at.is_not(None)) & (ReconcileRun.error.is_(None)) & ReconcileRun.deep
-    whole &= ReconcileRun.since < midnight - timedelta(days=NIGHTLY_DAYS - 1)  # not what a person asked for of a few days
+    whole &= ReconcileRun.since < midnight - timedelta(days=NIGHTLY_DAYS - 1)  # a person may ask for fewer
     tonight = select(ReconcileRun.id).where(ReconcileRun.store == store, whole, ReconcileRun.started_at >= midnight)
     return db.session.scalar(tonight.limit(1)) is None
 
