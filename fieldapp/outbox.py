@@ -17,11 +17,25 @@ from typing import Any
 from uuid import UUID
 
 import rfc8785
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, exists, func, or_, select, update
+from sqlalchemy import (
+    JSON,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from fieldapp import clock
 from fieldapp.extensions import Base, Keyed, db, in_operation, operation, serialize, uuid7
+from fieldapp.i18n import _
 
 LEASE = timedelta(seconds=120)
 FIRST_WAIT = timedelta(seconds=10)
@@ -48,6 +62,7 @@ class Promise(Keyed, Base):
         UniqueConstraint("lane", "lane_seq"),
         Index("ix_outbox_state_next_at", "state", "next_at"),
         Index("ix_outbox_store_state", "store", "state"),
+        Index("ix_outbox_settled_at", "settled_at"),
     )
 
     lane: Mapped[str] = mapped_column(String(120))
@@ -156,14 +171,33 @@ def promise(
 
 @operation
 def release_expired() -> int:
-    """Leases whose time is over become ``unknown``: their worker died and nobody knows how far it came."""
-    result = db.session.execute(
-        update(Promise)
-        .where(Promise.state == "leased", Promise.lease_until < clock.now())
-        .values(state="unknown", leased_by=None, lease_until=None, next_at=clock.now())
-        .execution_options(synchronize_session=False)
-    )
-    return int(result.rowcount)  # type: ignore[attr-defined]
+    """Leases whose time is over become ``unknown``: their worker died and nobody knows how far it came.
+
+    What took a worker with it at every try is given up, so that a person looks at it.
+    """
+    over = (Promise.state == "leased") & (Promise.lease_until < clock.now())
+    spent = Promise.attempts - Promise.forgiven >= MOST_TRIES
+    sentence = _("Every worker that tried this was stopped in the middle of it.")
+    ends = ((over & spent, {"state": "dead", "last_error": sentence}), (over, {"state": "unknown"}))
+    released = 0
+    for condition, values in ends:
+        change = (
+            update(Promise).where(condition).values(leased_by=None, lease_until=None, next_at=clock.now(), **values)
+        )
+        released += db.session.execute(change.execution_options(synchronize_session=False)).rowcount  # type: ignore[attr-defined]
+    return released
+
+
+@operation
+def forget(kind: str, before: datetime) -> int:
+    """Take away promises of a kind that were kept before that moment, with their tries; how many.
+
+    Only of kinds that prove nothing afterwards.
+    """
+    old = (Promise.kind == kind) & Promise.state.in_(FINAL_STATES) & (Promise.settled_at < before)
+    keys = select(Promise.id).where(old)
+    db.session.execute(delete(Attempt).where(Attempt.promise_id.in_(keys)))
+    return int(db.session.execute(delete(Promise).where(old)).rowcount)  # type: ignore[attr-defined]
 
 
 def room_for_all(_store: str) -> int:

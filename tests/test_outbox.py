@@ -194,6 +194,30 @@ def test_after_thirty_tries_a_person_is_asked(app: Flask, time: time_machine.Tra
     assert outbox.claim("worker") is None
 
 
+def test_what_stops_every_worker_that_tries_it_is_given_up(app: Flask, time: time_machine.Traveller) -> None:
+    key = promised()
+    for _n in range(MOST_TRIES):
+        taken()  # and nothing more is heard of the worker
+        time.shift(LEASE + timedelta(seconds=1))
+        outbox.release_expired()
+
+    row = db.session.get_one(Promise, key)
+    assert (row.state, row.last_error) == ("dead", "Every worker that tried this was stopped in the middle of it.")
+    assert outbox.retry_now(key).state == "unknown"
+
+
+def test_what_proves_nothing_is_forgotten_with_its_tries(app: Flask, time: time_machine.Traveller) -> None:
+    key, waits = promised(), promised(lane="another")
+    outbox.delivered(taken(), None)
+    kind = db.session.get_one(Promise, key).kind
+
+    time.shift(timedelta(days=31))
+    assert outbox.forget(kind, clock.now() - timedelta(days=30)) == 1
+
+    assert [row.id for row in db.session.scalars(select(Promise))] == [waits]
+    assert db.session.scalars(select(Attempt)).all() == []
+
+
 def test_after_a_week_a_person_is_asked(app: Flask, time: time_machine.Traveller) -> None:
     key = promised()
     time.shift(OLDEST + timedelta(seconds=1))

@@ -102,6 +102,11 @@ def _promise(store: str, ref: str) -> None:
         outbox.promise("ticket_hinted", {"store": store, "ticket": ref}, lane=lane, store=store)
 
 
+def prune_looks() -> None:
+    """What was looked up long ago says nothing any more."""
+    outbox.forget("ticket_hinted", clock.now() - FORGOTTEN_AFTER)
+
+
 def look(claim: Claim) -> str | None:
     """Ask the store for the ticket that it hinted at, and take in what it says (``ticket_hinted``)."""
     name, ref = claim.payload["store"], claim.payload["ticket"]

@@ -16,7 +16,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, delete, func, select
 
 from fieldapp import clock, outbox
 from fieldapp.extensions import db, operation, serialize, settings, uuid7
@@ -34,6 +34,7 @@ EVERY, NIGHTLY_AT, NIGHTLY_DAYS = timedelta(minutes=15), time(2, 30), 30
 WINDOW = 2 * EVERY  # one that was missed is made up for
 LEFT_AFTER = timedelta(minutes=10)  # a run that did not get on for so long belongs to a worker that died
 SLACK = timedelta(minutes=1)  # between our note and the status that goes with it; clocks differ
+RUNS_KEPT = timedelta(days=90)
 NEWS_TAKES = timedelta(minutes=2)  # until then a change may still come by itself
 MOST_REPAIRS = 2
 
@@ -345,3 +346,10 @@ def counts() -> dict[str, int]:
     query = select(Finding.kind, func.count()).where(Finding.cleared_at.is_(None)).group_by(Finding.kind)
     found: dict[str, int] = {row[0]: row[1] for row in db.session.execute(query)}
     return {kind: found.get(kind, 0) for kind in KINDS}
+
+
+@operation
+def prune_runs() -> None:
+    """Nobody asks after runs of a season ago; what they found has rows of its own."""
+    before = clock.now() - RUNS_KEPT
+    db.session.execute(delete(ReconcileRun).where(ReconcileRun.started_at < before))

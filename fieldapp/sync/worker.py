@@ -25,6 +25,7 @@ from fieldapp.records.photos import alert_missing_photos
 from fieldapp.records.uploads import prune_uploads
 from fieldapp.sync import breaker, operations, reconcile, slowly
 from fieldapp.sync.handlers import HANDLERS
+from fieldapp.sync.hooks import prune_looks
 from fieldapp.sync.pull import pull
 from fieldapp.tickets import wire
 from fieldapp.tickets.store import Conflict, Denied, Rejected, Retry, StoreError
@@ -38,6 +39,7 @@ CHECK_EVERY = timedelta(seconds=20)  # whether somebody wants it is asked
 COMPARE_EVERY = timedelta(minutes=1)  # whether it is due is asked; how often it is done, ``reconcile`` knows
 BEAT_EVERY = timedelta(seconds=10)
 PHOTOS_EVERY = timedelta(minutes=10)
+SWEEP_EVERY = timedelta(hours=6)
 CALL_S = 100  # all that one promise may ask of the store together; its lease is longer
 READS = ("GET", "HEAD")
 PERMANENT = (Rejected, Conflict, NotFound, Invalid, TooLarge)
@@ -241,6 +243,12 @@ def _went_on(rhythm: Rhythm, comparing: Generator[str]) -> bool:
     return True
 
 
+def sweep() -> None:
+    """Take away what grows with every message and every quarter of an hour, and proves nothing."""
+    prune_looks()
+    reconcile.prune_runs()
+
+
 def look_after_photos() -> None:
     """Photos that phones named and did not bring: the office is told after a day, what was begun is dropped after 30."""
     alert_missing_photos()
@@ -258,6 +266,8 @@ def _step(name: str, rhythm: Rhythm) -> bool:
             read_slowly()
         if rhythm.due("check", CHECK_EVERY):
             check_store()
+        if rhythm.due("sweep", SWEEP_EVERY):
+            sweep()
         if rhythm.due("photos", PHOTOS_EVERY):
             look_after_photos()
         compared = compare_on(rhythm)

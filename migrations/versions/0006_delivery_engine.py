@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("outbox", sa.Column("excused_s", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("outbox", sa.Column("reopened_at", UtcDateTime(timezone=True), nullable=True))
     op.create_index("ix_outbox_store_state", "outbox", ["store", "state"])
+    op.create_index("ix_outbox_settled_at", "outbox", ["settled_at"])
     op.add_column("outbox_attempt", sa.Column("exchanges", sa.JSON(), nullable=False, server_default="[]"))
     _name_the_stores()
     op.create_table(
@@ -92,6 +93,7 @@ def downgrade() -> None:
     for table in ("reconcile_finding", "reconcile_run", "store_word", "store_check", "store_breaker"):
         op.drop_table(table)
     op.drop_column("outbox_attempt", "exchanges")
+    op.drop_index("ix_outbox_settled_at", "outbox")
     op.drop_index("ix_outbox_store_state", "outbox")
     for column in ("reopened_at", "excused_s", "store"):
         op.drop_column("outbox", column)

@@ -423,3 +423,13 @@ def test_a_store_of_another_make_is_compared_by_its_own_words(
 
     assert reconcile._as_told(theirs, "resolved") == "closed"
     assert reconcile._as_told(theirs, "suspended") == "suspended"
+
+
+def test_runs_of_a_season_ago_are_forgotten(double: Double, delivered: Promise) -> None:  # noqa: F811
+    compare()
+    with time_machine.travel(clock.now() + timedelta(days=91)):
+        compare()
+
+        worker.sweep()
+
+        assert len(db.session.scalars(select(ReconcileRun)).all()) == 1
