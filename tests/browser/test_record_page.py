@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from playwright.sync_api import Error as PlaywrightError
 
 from fieldapp import clock
@@ -88,6 +88,25 @@ def test_x1_what_was_said_to_be_saved_is_back_after_the_page_was_killed(phone: P
     expect(other.locator("[name=open_items-0-text]")).to_have_value("风扇异响")
     expect(other.locator("[name=open_items-4-text]")).to_have_value("事项 4")
     expect(other.locator("[data-recovered]")).to_be_visible()
+
+
+def test_what_is_typed_before_the_scripts_are_there_is_saved_and_stays(
+    browser: Browser, here: Installation, visit: str
+) -> None:
+    context = phone_of(browser, here, service_workers="block")
+    page = context.new_page()
+    late: list[Route] = []
+    page.route("**/offline/record-page.js", lambda route: late.append(route))
+    for text in ("更换电源模块", "更换电源模块，并清洁风扇"):  # without a draft, then over one
+        with page.expect_request("**/offline/record-page.js"):
+            page.goto(f"{visit}/record", wait_until="commit")
+        page.locator("[name=content_text]").fill(text)
+
+        late.pop().continue_()
+
+        is_saved(page)
+        expect(page.locator("[name=content_text]")).to_have_value(text)
+    context.close()
 
 
 def test_x2_a_page_that_was_left_in_the_middle_of_a_word_loses_nothing(phone: Page, visit: str) -> None:

@@ -35,7 +35,7 @@ SESSION = "one log-in, of oneself"
 
 CLASSES = {
     OPEN: "accounts.login accounts.log_in accounts.invitation accounts.accept_invitation assets.show health.live"
-    " health.ready reports.verify shell.manifest shell.offline shell.service_worker",
+    " health.ready hooks.hear reports.verify shell.manifest shell.offline shell.service_worker",
     SELF: "accounts.account accounts.change_account accounts.change_password accounts.change_pin accounts.logout"
     " accounts.taking_back accounts.take_back today.map_app offline.contact outbox.show"
     " records.upload_state records.upload",
@@ -46,7 +46,7 @@ CLASSES = {
     " records.reopen records.backup records.acknowledge_backup records.add_photo records.remove_photo"
     " records.signature_picture records.hand_over records.enter_customer_mode records.customer_sign records.completion"
     " records.complete records.correction records.correct reports.newest",
-    CUSTOMER: "history.customer",
+    CUSTOMER: "history.customer history.tickets history.ask",
     ASSET: "history.asset",
     PICTURE: "records.photo",
     REPORT: "reports.show",
@@ -59,7 +59,8 @@ CLASSES = {
     " dispatch.reviews dispatch.states dispatch.rows dispatch.export dispatch.customer_of dispatch.link_customer"
     " dispatch.plan_ticket dispatch.save_ticket_plan dispatch.cancel dispatch.plan_visit dispatch.save_visit_plan"
     " dispatch.take_back visits.cancel records.review records.sign_review exceptions.index exceptions.show"
-    " exceptions.settle exceptions.try_again devices.index devices.rescue_form devices.take_in",
+    " exceptions.settle exceptions.try_again devices.index devices.rescue_form devices.take_in news.index news.see"
+    " news.see_all sync.mapping sync.probe sync.replace_word sync.take_back_word sync.want_check",
 }
 CLASS_OF = {endpoint: kind for kind, endpoints in CLASSES.items() for endpoint in endpoints.split()}
 

@@ -141,7 +141,7 @@ def speaking(talk: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def _head(connection: socket.socket) -> None:
     read = b""
-    while b"\r\n\r\n" not in read and (part := connection.recv(65536)):
+    while b"\r\n\r\n" not in read and (part := connection.recv(1)):  # and nothing of the body
         read += part
 
 

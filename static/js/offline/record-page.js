@@ -42,12 +42,12 @@ export async function start(root) {
   await new RecordPage(root, store, early).open();
 }
 
-/** What is done in the moment before the draft was read: typing counts, sending waits. */
+/** What is done before the draft was read, even before this module was there: typing counts, sending waits. */
 class Early {
   /** @param {HTMLElement} root */
   constructor(root) {
     /** @type {Set<string>} */
-    this.touched = new Set();
+    this.touched = new Set([...root.querySelectorAll("input, textarea")].flatMap((each) => (isField(each) && isTyped(each) ? [each.name] : [])));
     this.over = new AbortController();
     const { signal } = this.over;
     root.addEventListener("input", ({ target }) => target instanceof Element && isField(target) && this.touched.add(target.name), { signal });
@@ -117,7 +117,7 @@ class RecordPage {
     this.backup = { state: root.dataset.backup ?? "open", reason: root.dataset.backupReason ?? "" };
     this.startedAt = root.dataset.started ?? "";
     const revision = Number(first(/** @type {Fields} */ ([...new FormData(this.form)]), "revision")) || null;
-    this.base = { revision, fields: grouped(fieldsOf(this.form)) };
+    this.base = { revision, fields: grouped(asMade(this.form)) };
   }
 
   // ---- start
@@ -136,8 +136,8 @@ class RecordPage {
     if (!mine) this.read();
     await this.firstScreen(draft);
     if (draft && mine && last.changed !== draft.changed) this.tellRecovered(draft);
-    if (draft !== kept) this.touch();
-    if (!draft && mine) this.say(this.lines[0]?.dataset.rest ?? "", "rest");
+    if (draft !== kept || (mine && this.early.touched.size > 0)) this.touch();
+    else if (!draft && mine) this.say(this.lines[0]?.dataset.rest ?? "", "rest");
     this.root.dataset.ready = "";
   }
 
@@ -888,6 +888,32 @@ function formOf(root, id) {
   const found = root.querySelector(`#${id}`);
   if (found instanceof HTMLFormElement) return found;
   throw new Error(`the record page has no form ${id}`);
+}
+
+/**
+ * Whether a person has been at this field already. The forms are not filled in by the browser, but for the fields that say so.
+ *
+ * @param {Element} field
+ */
+function isTyped(field) {
+  if (field instanceof HTMLTextAreaElement) return field.value !== field.defaultValue;
+  if (!(field instanceof HTMLInputElement) || (field.autocomplete && field.autocomplete !== "off")) return false;
+  if (/radio|checkbox/.test(field.type)) return field.checked !== field.defaultChecked;
+  return /^(text|tel|number)$/.test(field.type) && field.value !== field.defaultValue; // a date is written anew by the browser itself
+}
+
+/**
+ * The fields as the office made the page, whatever was typed since.
+ *
+ * @param {HTMLFormElement} form
+ * @returns {Fields}
+ */
+function asMade(form) {
+  return fieldsOf(form).map(([name, value]) => {
+    const field = form.elements.namedItem(name);
+    const isText = field instanceof HTMLTextAreaElement || (field instanceof HTMLInputElement && /^(text|tel|number)$/.test(field.type));
+    return [name, isText ? field.defaultValue : value];
+  });
 }
 
 /**
