@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ def _drain(folder: Path, reach: dict[str, str]) -> None:
 
 
 def _reading(folder: Path) -> list[Line]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     seconds: dict[int, float] = {}
     for size in (FEW, MANY):
         bridge = Bridge()
