@@ -157,6 +157,13 @@ class Wire:
                 headers=dict(headers or {}),
             )
         )
+        answer, excerpt = self._logged(prepared, urlsplit(path).path, hush=hush)
+        if not 200 <= answer.status < 300 and answer.status not in accept:
+            raise _refusal(answer, excerpt)
+        return answer
+
+    def _logged(self, prepared: requests.PreparedRequest, path: str, *, hush: bool) -> tuple[Answer, str]:
+        """The answer and what may be told of it; both sides are kept for the attempt's log, however it ends."""
         sent = prepared.body or b""
         digest = hashlib.sha256(sent.encode() if isinstance(sent, str) else sent).hexdigest()
         status: int | None = None
@@ -166,15 +173,13 @@ class Wire:
             status, excerpt = answer.status, self._redacted(answer.body, prepared)
             if hush and 200 <= status < 300:
                 excerpt = HUSHED
+            return answer, excerpt
         except Exception as error:
             excerpt = str(error)
             raise
         finally:
             if (collected := _exchanges.get()) is not None:
-                collected.append(Exchange(method, urlsplit(path).path, status, digest, excerpt))
-        if not 200 <= answer.status < 300 and answer.status not in accept:
-            raise _refusal(answer, excerpt)
-        return answer
+                collected.append(Exchange(prepared.method or "", path, status, digest, excerpt))
 
     def _address(self, path: str) -> str:
         """Below our store's address, whatever the path says (a store may name the next page by a whole address)."""
