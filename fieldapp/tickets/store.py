@@ -6,7 +6,7 @@ One worker per uid at a time (the outbox's lease): find and write is atomic in h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -92,6 +92,18 @@ class Change:
     files: tuple[NewFile, ...] = ()
     status: str | None = None
     base: str | None = None
+
+    def missing_among(self, there: Iterable[StoreFile]) -> list[str]:
+        """Names of its files that are not there in their full size; each of those that are there counts once."""
+        left = [(file.name, file.size) for file in there]
+        missing = []
+        for file in self.files:
+            wanted = (file.name, len(file.content))
+            if wanted in left:
+                left.remove(wanted)
+            else:
+                missing.append(file.name)
+        return missing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -225,7 +225,7 @@ class ZammadStore:
 
     def _read_back(self, change: Change, state: str | None) -> Receipt:
         article = self._ours(change.uid, change.ticket)
-        if article is None or _missing(change, article):
+        if article is None or change.missing_among(_files(article)):
             raise Retry(_("The note is in, but its files cannot be read back yet."))
         if state and str(self._row(change.ticket)["state"]).casefold() != state.casefold():
             raise Retry(_("The note is in, but its status cannot be read back yet."))
@@ -233,7 +233,7 @@ class ZammadStore:
 
     def _settle(self, change: Change, article: Mapping[str, Any]) -> Receipt:
         """It stands there. A note takes no more files afterwards: what somebody took away is told, not sent again."""
-        if names := _missing(change, article):
+        if names := change.missing_among(_files(article)):
             raise Rejected(_("The note stands in the ticket without its files: %(names)s.", names=", ".join(names)))
         return _receipt(change.uid, change.ticket, article, complete=not _was_left(article) or change.status is None)
 
@@ -491,19 +491,6 @@ def _files(article: Mapping[str, Any]) -> tuple[StoreFile, ...]:
         )
         for each in article.get("attachments") or ()
     )
-
-
-def _missing(change: Change, article: Mapping[str, Any]) -> list[str]:
-    """Names of the change's files that the note does not hold in their full size."""
-    there = [(file.name, file.size) for file in _files(article)]
-    missing = []
-    for file in change.files:
-        wanted = (file.name, len(file.content))
-        if wanted in there:
-            there.remove(wanted)
-        else:
-            missing.append(file.name)
-    return missing
 
 
 def _attached(file: NewFile) -> dict[str, str]:

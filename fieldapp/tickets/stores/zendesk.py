@@ -239,7 +239,7 @@ class ZendeskStore:
 
     def _read_back(self, change: Change, status: str | None) -> Receipt:
         comment = self._ours(change.uid, change.ticket)
-        if comment is None or _missing(change, comment):
+        if comment is None or change.missing_among(_files(comment)):
             raise Retry(_("The note is in, but its files cannot be read back yet."))
         if status and self._row(change.ticket)["status"] != status:
             raise Retry(_("The note is in, but its status cannot be read back yet."))
@@ -247,7 +247,7 @@ class ZendeskStore:
 
     def _settle(self, change: Change, comment: Mapping[str, Any]) -> Receipt:
         """It stands there. A note takes no more files afterwards: what somebody took away is told, not sent again."""
-        if names := _missing(change, comment):
+        if names := change.missing_among(_files(comment)):
             raise Rejected(_("The note stands in the ticket without its files: %(names)s.", names=", ".join(names)))
         return _receipt(change.uid, change.ticket, comment, complete=True)
 
@@ -554,19 +554,6 @@ def _files(comment: Mapping[str, Any]) -> tuple[StoreFile, ...]:
         for each in comment.get("attachments") or ()
         if not each.get("deleted")
     )
-
-
-def _missing(change: Change, comment: Mapping[str, Any]) -> list[str]:
-    """Names of the change's files that the note does not hold in their full size."""
-    there = [(file.name, file.size) for file in _files(comment)]
-    missing = []
-    for file in change.files:
-        wanted = (file.name, len(file.content))
-        if wanted in there:
-            there.remove(wanted)
-        else:
-            missing.append(file.name)
-    return missing
 
 
 def _receipt(uid: str, ticket: str, comment: Mapping[str, Any], *, complete: bool) -> Receipt:
