@@ -12,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -31,8 +32,29 @@ from tests.conftest import SECRET, person, settings_for
 # ---- serve ------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Served:
+    """``flask serve`` at work. Two processes write at once, so the order of what is ``said`` is nobody's promise."""
+
+    process: subprocess.Popen[str]
+    said: list[str] = field(default_factory=list)
+
+    def says(self, pattern: str, nth: int = 1) -> re.Match[str]:
+        """The nth line from the start that fits, waited for where it was not said yet."""
+        while len(found := [match for line in self.said if (match := re.search(pattern, line))]) < nth:
+            line = self.process.stdout.readline() if self.process.stdout else ""
+            assert line, f"{pattern!r} was not said {nth} times:\n{''.join(self.said)}"
+            self.said.append(line)
+        return found[nth - 1]
+
+    def rest(self) -> str:
+        """Everything it said, once it has ended."""
+        more, _nothing = self.process.communicate(timeout=120)
+        return "".join([*self.said, more])
+
+
 @contextmanager
-def served(folder: Path, port: int, **settings: str) -> Iterator[subprocess.Popen[str]]:
+def served(folder: Path, port: int, **settings: str) -> Iterator[Served]:
     """``flask serve`` as a person starts it; whatever happens it is ended by its own pid."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("FIELDAPP_")},
@@ -48,20 +70,10 @@ def served(folder: Path, port: int, **settings: str) -> Iterator[subprocess.Pope
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        yield process
+        yield Served(process)
     finally:
         process.terminate()
         process.communicate(timeout=60)
-
-
-def read_until(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
-    """The first line of the output that fits."""
-    seen = []
-    for line in process.stdout or ():
-        seen.append(line)
-        if found := re.search(pattern, line):
-            return found
-    raise AssertionError(f"{pattern!r} was never said:\n{''.join(seen)}")
 
 
 def free_port() -> int:
@@ -76,22 +88,37 @@ def alive(pid: int) -> bool:
         return False
 
 
+WORKER_STARTS = r'"worker starts", "worker": "[^"]*:(\d+)"'
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes that were started to work in that data folder."""
+    return [process.name for process in Path("/proc").glob("[0-9]*") if _works_in(folder, process)]
+
+
+def _works_in(folder: Path, process: Path) -> bool:
+    try:
+        return f"FIELDAPP_DATA_DIR={folder}".encode() in (process / "environ").read_bytes().split(b"\0")
+    except OSError:  # it is gone, or not ours
+        return False
+
+
 @pytest.mark.crash
 def test_both_children_start_and_end_with_sigterm(tmp_path: Path) -> None:
     port = free_port()
     # A host name that the check of our own answer does not carry must not keep it from starting.
-    with served(tmp_path, port, FIELDAPP_TRUSTED_HOSTS="service.example") as process:
-        worker_pid = int(read_until(process, r'"worker starts", "worker": "[^"]*:(\d+)"')[1])
-        read_until(process, r"Field service is at http://127.0.0.1:\d+")
+    with served(tmp_path, port, FIELDAPP_TRUSTED_HOSTS="service.example") as service:
+        worker_pid = int(service.says(WORKER_STARTS)[1])
+        service.says(r"Field service is at http://127.0.0.1:\d+")
         request = urllib.request.Request(f"http://127.0.0.1:{port}/readyz", headers={"Host": "service.example"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.status == 200
         assert alive(worker_pid)
 
-        process.send_signal(signal.SIGTERM)
-        said, _nothing = process.communicate(timeout=60)
+        service.process.send_signal(signal.SIGTERM)
+        said = service.rest()
 
-    assert process.returncode == 0
+    assert service.process.returncode == 0
     assert "worker ends" in said
     assert not alive(worker_pid)
     with socket.socket() as nobody:
@@ -100,12 +127,12 @@ def test_both_children_start_and_end_with_sigterm(tmp_path: Path) -> None:
 
 @pytest.mark.crash
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
-    with served(tmp_path, free_port()) as process:
-        first = int(read_until(process, r'"worker starts", "worker": "[^"]*:(\d+)"')[1])
-        read_until(process, "Field service is at")
+    with served(tmp_path, free_port()) as service:
+        first = int(service.says(WORKER_STARTS)[1])
+        service.says("Field service is at")
         os.kill(first, signal.SIGKILL)
-        read_until(process, "The worker ended by itself; it is started again")
-        second = int(read_until(process, r'"worker starts", "worker": "[^"]*:(\d+)"')[1])
+        service.says("The worker ended by itself; it is started again")
+        second = int(service.says(WORKER_STARTS, nth=2)[1])
 
     assert second != first
     assert not alive(second)
@@ -115,12 +142,12 @@ def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
 def test_a_taken_port_is_said_and_nothing_stays_behind(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with served(tmp_path, port) as process:
-            said, _nothing = process.communicate(timeout=120)
+        with served(tmp_path, port) as service:
+            said = service.rest()
 
-    assert process.returncode == 1
+    assert service.process.returncode == 1
     assert f"The web server did not start on 127.0.0.1:{port}; is the port taken?" in said
-    assert "worker ends" in said
+    assert not processes_of(tmp_path)
 
 
 def test_a_child_that_does_not_listen_to_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
