@@ -106,10 +106,12 @@ class Proxy:
         except _Cut:
             pass
         finally:
-            for each in ways:
-                each.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            await _closed(server)
+            try:
+                for each in ways:
+                    each.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+            finally:  # the proxy may be stopped while it waits
+                await _closed(server)
 
     async def _drop(self, answers: asyncio.StreamReader, asked: _Asked) -> None:
         self.dropped.append(await _whole_answer(answers, asked))
@@ -187,8 +189,11 @@ def _reset(phone: asyncio.StreamWriter) -> None:
 
 async def _closed(writer: asyncio.StreamWriter) -> None:
     writer.close()
-    with suppress(ConnectionError):
-        await writer.wait_closed()
+    try:
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+    finally:  # the proxy may be stopped while bytes still wait to go out
+        writer.transport.abort()
 
 
 @contextmanager
@@ -207,6 +212,7 @@ def proxy_to(server_port: int) -> Iterator[Proxy]:
         for each in others:
             each.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted last is closed in the loop's next round
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
     thread.start()

@@ -74,15 +74,15 @@ def proxy(echo: Echo) -> Iterator[Proxy]:
 
 def ask(proxy: Proxy, request: bytes = REQUEST) -> tuple[bytes, bool]:
     """What came back, and whether the connection ended in good order (False: reset)."""
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as phone:
-        got = b""
-        try:
+    got = b""
+    try:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as phone:
             phone.sendall(request)
             while chunk := phone.recv(65536):
                 got += chunk
-        except ConnectionError:
-            return got, False
-        return got, True
+    except ConnectionError:
+        return got, False
+    return got, True
 
 
 def test_without_a_fault_everything_passes(proxy: Proxy, echo: Echo) -> None:
