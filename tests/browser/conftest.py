@@ -26,13 +26,6 @@ START_WITHIN_S, STOP_WITHIN_S = 90, 40
 expect.set_options(timeout=20_000)  # two browsers and their servers share two cores
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where nobody watches, a browser that was starved or hung gets a second try, and the log says so."""
-    for item in items:
-        if os.environ.get("CI") and item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """Chromium as found by the set-up, quiet, and able to run as root in a container."""
