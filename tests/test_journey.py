@@ -20,12 +20,14 @@ from fieldapp.accounts import passwords
 from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset
 from fieldapp.demo import seed
+from fieldapp.dispatch.devices.queries import silent_phones
 from fieldapp.extensions import db, operation, settings, uuid7
+from fieldapp.offline.models import Case
 from fieldapp.reports.models import Report
 from fieldapp.sync import worker
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.desk.models import DeskTicket
-from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.models import Ticket, TicketNews
 from fieldapp.tickets.stores import store
 from fieldapp.visits.models import Visit
 from tests.conftest import settings_for
@@ -69,6 +71,10 @@ def test_demo_visits_on_a_fresh_folder_until_nothing_waits(tmp_path: Path) -> No
 
     with app.app_context():
         assert not seed.load_if_empty()
+        cases = db.session.scalars(select(Case.kind).where(Case.settled_at.is_(None)))
+        assert sorted(cases) == ["conflict", "despite_cancellation"]  # the office of the demo has something to decide
+        assert [phone.device.waiting for phone in silent_phones(2)] == [2]
+        assert "客服坐席 018" in db.session.scalars(select(TicketNews.by).where(TicketNews.kind == "changed")).all()
         _nothing_waits()
     told = demo_visit(app, "en", tmp_path / "none.pdf")
     assert told.exit_code == 1

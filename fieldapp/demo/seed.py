@@ -14,6 +14,7 @@ from fieldapp.customers.models import Asset, Contact, Customer, Site
 from fieldapp.demo import history, today
 from fieldapp.demo.company import CUSTOMERS, FAULTS, GIVEN, JOBS, PEOPLE, PRODUCTS, SURNAMES, WAITING, Fault
 from fieldapp.extensions import db, operation, settings, uuid7
+from fieldapp.offline.models import Device
 from fieldapp.outbox import promise
 from fieldapp.tickets.desk import operations as desk
 from fieldapp.tickets.desk.models import DeskTicket
@@ -52,10 +53,12 @@ def load_if_empty() -> bool:
     old = [_file_old(past, closed=n < len(pasts) - WITH_REPORT) for n, past in enumerate(pasts)]
     stories = [_story_of(n, assets) for n in range(len(today.STORY))]
     fresh = [_file(asset, fault, _hours_ago(26 - n)) for n, (asset, fault) in enumerate(stories)]
-    _waiting(assets)
+    waiting = _waiting(assets)
     _take_in()
     _write_history(pasts, old, rng, people["qianjun"])
     today.play(today.Cast(people), [_ticket(number) for number in fresh])
+    _silent_phone(people["liting"])
+    _called_again(waiting[1])
     return True
 
 
@@ -156,12 +159,14 @@ def _file_old(past: history.Past, *, closed: bool) -> str:
     return number
 
 
-def _waiting(assets: list[Asset]) -> None:
-    """Tickets that nobody has planned yet."""
+def _waiting(assets: list[Asset]) -> list[str]:
+    """Tickets that nobody has planned yet; their numbers."""
+    numbers = []
     for n, (priority, channel, fault_number) in enumerate(WAITING):
         fault = FAULTS[fault_number]
         fitting = [asset for asset in assets if asset.model == fault.model]
-        _file(fitting[n % len(fitting)], fault, _hours_ago(9 - n), priority=priority, channel=channel)
+        numbers.append(_file(fitting[n % len(fitting)], fault, _hours_ago(9 - n), priority=priority, channel=channel))
+    return numbers
 
 
 def _story_of(number: int, assets: list[Asset]) -> tuple[Asset, Fault]:
@@ -177,11 +182,34 @@ def _take_in() -> None:
         take_in(told(row), quiet=True)
 
 
+def _called_again(number: str) -> None:
+    """The customer rang once more: news for those who plan, as the worker brings it from a ticket store."""
+    said = "客户再次来电催促，产线等待恢复，请尽快安排上门。"
+    desk.add_entry(number, Entry(author="客服坐席 018", text=said, status="triaged"))
+    take_in(told(desk.ticket_for_update(number)))
+
+
 def _ticket(number: str) -> Ticket:
     ticket = db.session.scalar(select(Ticket).where(Ticket.number == number))
     if ticket is None:
         raise LookupError(f"ticket {number} was not taken in")
     return ticket
+
+
+def _silent_phone(engineer: User) -> None:
+    """Yesterday's telephone of an engineer: two things still lie on it, and it has not spoken since."""
+    yesterday = _hours_ago(26)
+    db.session.add(
+        Device(
+            user_id=engineer.id,
+            device="demo-old-phone",
+            agent=today.AGENT,
+            first_seen_at=yesterday,
+            seen_at=yesterday,
+            waiting=2,
+            oldest_waiting_at=yesterday,
+        )
+    )
 
 
 # ---- a year -------------------------------------------------------------------------------------------

@@ -6,17 +6,20 @@ then the story is told as of noon, or as of the evening.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.demo import hand
 from fieldapp.demo.company import FAULTS, Fault
 from fieldapp.extensions import settings, uuid7
-from fieldapp.offline.operations import Told, new_told
+from fieldapp.offline.operations import Told, new_told, once
 from fieldapp.records import operations as records
 from fieldapp.records.values import Evaluation, Filled, Given, OpenLine, PartLine
 from fieldapp.tickets.models import Ticket
@@ -37,7 +40,7 @@ STORY = (
     ("zhangqiang", -290, "partial"),
     ("zhangqiang", -150, "paused"),
     ("zhangqiang", -20, "arrived"),
-    ("zhangqiang", 60, "canceled"),
+    ("zhangqiang", -75, "canceled"),
     ("zhangqiang", 150, "scheduled"),
     ("chenhao", -270, "cannot_complete"),
     ("chenhao", -130, "awaiting_sign"),
@@ -46,6 +49,8 @@ STORY = (
     ("chenhao", 240, "scheduled"),
 )
 SPACE = timedelta(minutes=45)
+FORM = "application/x-www-form-urlencoded"
+AGENT = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36"
 EARLIEST_MIDDLE, LATEST_MIDDLE = timedelta(hours=13), timedelta(hours=18, minutes=30)
 
 
@@ -78,7 +83,9 @@ def play(cast: Cast, tickets: list[Ticket]) -> None:
 
 def _bring_to(visit: Visit, state: str, start: datetime, engineer: User, cast: Cast) -> None:
     if state == "canceled":
-        visits.cancel(visit, "客户停产检修，改到下周", by=cast.dispatcher)
+        told = _at(cast.dispatcher, start - timedelta(minutes=50))
+        visits.cancel(visit, "客户停产检修，改到下周", by=cast.dispatcher, told=told)
+        _there_all_the_same(visit, engineer, start)
     elif state == "declined":
         visits.decline(visit, "该客户需要网络认证工程师，建议改派李婷", by=engineer)
     else:
@@ -93,6 +100,15 @@ def _at(engineer: User, moment: datetime) -> Told:
     """A submission that a phone would have sent at ``moment`` of the story; never from the future."""
     said = min(moment - max(_middle() - clock.now(), timedelta()), clock.now())
     return new_told(engineer.id, "/demo", submission_id=uuid7(), device_at=said, device="demo-phone")
+
+
+def _queued(by: User, moment: datetime, path: str, device: str, fields: Mapping[str, Any]) -> Told:
+    """The same as it comes from the queue of a phone that had no signal."""
+    told = _at(by, moment)
+    said = {"submission_id": told.submission_id, **{name: each for name, each in fields.items() if each}}
+    body = urlencode(said).encode()
+    told = replace(told, queued=True, device=device, agent=AGENT, path=path, visit_id=UUID(path.split("/")[2]))
+    return replace(told, body=body, body_sha256=hashlib.sha256(body).hexdigest(), content_type=FORM)
 
 
 def _accept(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
@@ -121,6 +137,20 @@ def _draft(visit: Visit, by: User, _start: datetime, _cast: Cast) -> None:
     done = "已检查现场情况，正在处理。"
     begun = Filled(service_type="maintenance", content_text=done, cause=fault.cause, contact_phone=phone)
     records.save(visit, begun, by=by)
+
+
+def _draft_elsewhere(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
+    """The same record begun on a tablet without signal: two texts for one field, and a person decides."""
+    fault = _fault(visit.ticket)
+    begun = Filled(service_type="maintenance", content_text=fault.done, cause=fault.cause)
+    told = _queued(by, start + timedelta(minutes=30), f"/visits/{visit.id}/record", "demo-tablet", vars(begun))
+    once(told, lambda: records.save(visit, begun, by=by, told=told))
+
+
+def _there_all_the_same(visit: Visit, by: User, start: datetime) -> None:
+    """The engineer had no signal and did not hear of the cancellation."""
+    told = _queued(by, start + timedelta(minutes=4), f"/visits/{visit.id}/arrival", "demo-phone", {})
+    once(told, lambda: visits.arrive(visit, by=by, told=told))
 
 
 def _fill(visit: Visit, by: User, start: datetime, _cast: Cast) -> None:
@@ -174,7 +204,7 @@ _PATHS: dict[str, tuple[Step, ...]] = {
     "accepted": (_accept,),
     "traveling": (_accept, _depart),
     "arrived": _THERE,
-    "working": (*_THERE, _start, _draft),
+    "working": (*_THERE, _start, _draft, _draft_elsewhere),
     "paused": (*_THERE, _start, _draft, _pause),
     "awaiting_sign": (*_THERE, _start, _fill),
     "completed": _DONE,
