@@ -47,6 +47,6 @@ def test_the_same_storm_doubles_where_nobody_looks_before_sending(folder: Path, 
         pytest.skip(reason)
 
     with served("rt", tmp_path / "rt") as (store, reach):
-        outcome = storm(folder, store, reach, deliveries=6, count=3, kills=0, blind=True)
+        outcome = storm(folder, store, reach, deliveries=3, count=3, kills=0, blind=True)
 
     assert outcome.doubled > 0
