@@ -71,10 +71,25 @@ class Proxy:
     chooses: Callable[[], Fault] | None = None
     dropped: list[bytes] = field(default_factory=list)
     connections: int = 0
+    meetings: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
-    async def meet(self, up: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:
+    def meet(self, up: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:
         """One connection of a phone: ``up`` is what it says, ``down`` what it hears."""
         self.connections += 1
+        meeting = asyncio.create_task(self._between(up, down))
+        self.meetings[meeting] = down
+        meeting.add_done_callback(self.meetings.pop)
+
+    async def end(self) -> None:
+        """Break off whatever goes on, also with a phone that has come only just now."""
+        ending = dict(self.meetings)
+        for meeting in ending:
+            meeting.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        for down in ending.values():
+            down.transport.abort()
+
+    async def _between(self, up: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:
         fault = self.chooses() if self.chooses else self.fault
         try:
             if fault.captive_portal or fault.busy:
@@ -207,11 +222,12 @@ def proxy_to(server_port: int) -> Iterator[Proxy]:
         proxy.port = server.sockets[0].getsockname()[1]
         started.set()
         await stop.wait()
+        for each in server.sockets:
+            loop.remove_reader(each.fileno())
+        for _round in range(3):  # of the loop, until whoever was let in before that is met
+            await asyncio.sleep(0)
         server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for each in others:
-            each.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await proxy.end()
         await asyncio.sleep(0)  # what was aborted last is closed in the loop's next round
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))

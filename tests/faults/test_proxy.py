@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -192,8 +193,16 @@ def test_a_fault_can_be_drawn_for_each_connection(proxy: Proxy) -> None:
     assert ask(proxy) == (ANSWER, True)
 
 
+def test_phones_that_come_as_the_proxy_ends_leave_nothing_open(echo: Echo) -> None:
+    with ExitStack() as phones:
+        with proxy_to(echo.port) as proxy:
+            for _n in range(40):
+                phones.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=10))
+        gc.collect()  # what is left open is a warning, and a warning is an error
+
+
 def test_an_office_that_is_down_is_a_reset(echo: Echo) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-    with proxy_to(port) as proxy:
-        assert ask(proxy) == (b"", False)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # held, so that nobody else listens there
+        with proxy_to(nobody.getsockname()[1]) as proxy:
+            assert ask(proxy) == (b"", False)
