@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldapp.config import ROOT
+from tests.ports import free_port
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -44,12 +44,6 @@ def serving(target: str, environment: Mapping[str, str]) -> Iterator[Server]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def data_folder(folder: Path) -> dict[str, str]:

@@ -41,12 +41,12 @@ from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.stores import store
 from fieldapp.visits import operations as visits
 from fieldapp.visits.operations import Plan
-from tests.bench.server import free_port
 from tests.conftest import SECRET, person, settings_for
 from tests.faults.proxy import Fault, Proxy, proxy_to
 from tests.offline import invariant
 from tests.offline.office import Office, ink, picture, serve_customer
 from tests.offline.phone import Answer, NoAnswer, Phone, over_tcp, true_time
+from tests.ports import free_port
 
 SPARE_VISITS = 3
 REPORTS_WITHIN_S = 1800

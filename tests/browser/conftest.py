@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from fieldapp.config import ROOT
 from tests.browser.installation import Installation, installation, phone_of
+from tests.ports import free_port
 
 START_WITHIN_S, STOP_WITHIN_S = 90, 40
 expect.set_options(timeout=20_000)  # two browsers and their servers share two cores
@@ -47,7 +47,7 @@ def served(demo_day: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """``flask serve``, web and worker, on a copy of the demo day; stopped at the end by its own pid."""
     folder = tmp_path_factory.mktemp("served") / "data"
     shutil.copytree(demo_day, folder)
-    port = _free_port()
+    port = free_port()
     log = (folder / "serve.log").open("wb")
     process = subprocess.Popen(
         [*FLASK, "serve"], cwd=ROOT, env=_environment(folder, port), stdout=log, stderr=subprocess.STDOUT
@@ -102,12 +102,6 @@ def _environment(folder: Path, port: int = 8000) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FIELDAPP_")}
     own = {"FIELDAPP_DEMO": "1", "FIELDAPP_DATA_DIR": str(folder), "FIELDAPP_ARGON2_MEMORY_KIB": "19456"}
     return {**kept, **own, "PORT": str(port)}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

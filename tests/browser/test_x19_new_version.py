@@ -19,7 +19,7 @@ from fieldapp.config import ROOT
 from tests.browser.hands import eventually
 from tests.browser.installation import Installation, all_received, ready_offline, stores
 from tests.conftest import SECRET
-from tests.faults import child
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 CHANGED = "static/js/copy.js"
@@ -79,9 +79,7 @@ def next_version(here: Installation, folder: Path) -> Iterator[str]:
     for name in ("app.py", "migrations"):
         (folder / name).symlink_to(ROOT / name)
     (folder / CHANGED).write_text((folder / CHANGED).read_text("utf-8") + "export const NEXT = true;\n", "utf-8")
-    listener = child.listening()
-    port = listener.getsockname()[1]
-    listener.close()
+    port = free_port()
     own = {"FIELDAPP_DATA_DIR": str(here.folder), "FIELDAPP_SECRET_KEY": SECRET, "FIELDAPP_LOG_LEVEL": "ERROR"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FIELDAPP_")}
     command = [sys.executable, "-m", "flask", "--app", "app", "run", "--port", str(port)]
@@ -106,7 +104,7 @@ def _answers(port: int) -> bool:
 
 
 def _build(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/service-worker.js", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/service-worker.js", timeout=60) as answer:
         found = re.search(r'const BUILD = "(\w+)"', answer.read().decode())
     assert found is not None
     return found[1]

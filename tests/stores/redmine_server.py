@@ -189,7 +189,7 @@ def _listening(server: subprocess.Popen[bytes], log: Path) -> int:
     """The port that it says it listens on: port 0 is a free one, which nobody can take meanwhile."""
     for _ in range(int(START_S / PAUSE_S)):
         said = log.read_text(errors="replace")
-        if found := re.search(r"Listening on http://127\.0\.0\.1:(\d+)", said):
+        if found := re.search(r"Listening on http://127\.0\.0\.1:(\d+)\s", said):
             return int(found[1])
         assert server.poll() is None, said[-2000:]
         time.sleep(PAUSE_S)

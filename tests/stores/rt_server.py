@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from tests.ports import free_port
+
 SERVER = Path("/usr/share/request-tracker5/libexec/rt-server")
 SETUP = shutil.which("rt-setup-database-5", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 SEED = Path(__file__).with_name("rt-seed.pl")
@@ -34,7 +35,7 @@ SCRIP = Path(__file__).with_name("rt-scrip.pl")
 HOOK_SECRET = "the secret of the scrip"
 MAX_FILE = 3_000_000
 ROOT_PASSWORD = "the password of root"
-TRIES, PAUSE_S = 300, 0.1
+START_S, PAUSE_S = 180, 0.1
 
 CONFIG = """\
 Set($rtname, 'it.example');
@@ -91,7 +92,7 @@ def missing() -> str | None:
 def running(folder: Path, *, port: int = 0, hook: str = "", ready: Path | None = None) -> Iterator[RequestTracker]:
     """A server with a fresh database in ``folder``, which tells ``hook`` of every change. In ``ready`` lies a copy of the
     database for the next time, which is then started four times as fast. It ends with this block, or with this process, however that ends."""
-    port = port or _free_port()
+    port = port or free_port()
     environment = _configured(folder, port, hook)
     tokens = _database(folder, environment, ready)
     with (folder / "server.log").open("wb") as log:
@@ -160,7 +161,7 @@ def _seeded(folder: Path, environment: dict[str, str]) -> Mapping[str, str]:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
@@ -174,10 +175,11 @@ def _command(port: int) -> list[str]:
 
 def _wait(tracker: RequestTracker, server: subprocess.Popen[bytes], folder: Path) -> None:
     ask = Request(f"{tracker.address}/REST/2.0/rt", headers={"Authorization": f"token {tracker.tokens['fieldapp']}"})
-    for _ in range(TRIES):
+    give_up = time.monotonic() + START_S
+    while time.monotonic() < give_up:
         assert server.poll() is None, (folder / "server.log").read_text(errors="replace")[-2000:]
         try:
-            urlopen(ask, timeout=10).close()
+            urlopen(ask, timeout=60).close()
         except OSError:
             time.sleep(PAUSE_S)
         else:
@@ -195,12 +197,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _by_hand(port: int, hook: str) -> None:

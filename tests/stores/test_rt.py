@@ -36,6 +36,7 @@ from fieldapp.tickets.store import (
 from fieldapp.tickets.stores import rt as adapter
 from fieldapp.tickets.stores.rt import RequestTrackerStore
 from fieldapp.tickets.wire import kept
+from tests.ports import free_port
 from tests.stores import lossy, rt, rt_server
 from tests.stores.bench import Bench
 from tests.stores.rt_server import MAX_FILE, RequestTracker
@@ -450,9 +451,7 @@ def test_a_message_that_was_changed_or_is_old_is_denied(
 def test_the_server_ends_when_the_test_process_is_killed(tmp_path: Path) -> None:
     if reason := rt_server.missing():
         pytest.skip(reason)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "tests.stores.rt_server", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
         assert process.stdout
@@ -465,7 +464,7 @@ def test_the_server_ends_when_the_test_process_is_killed(tmp_path: Path) -> None
 
 def ended(port: int) -> bool:
     """Whether nobody listens there any more, within the time that its workers need to end."""
-    for _ in range(100):
+    for _ in range(600):
         with socket.socket() as caller:
             if caller.connect_ex(("127.0.0.1", port)):
                 return True
