@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Condition, Thread
 
 import pytest
 import time_machine
@@ -28,6 +29,9 @@ from fieldapp.extensions import db, operation
 from fieldapp.sync import operations as sync
 from fieldapp.sync import worker
 from tests.conftest import SECRET, person, settings_for
+from tests.ports import free_port
+
+WITHIN_S = 120  # the machine does other things meanwhile
 
 # ---- serve ------------------------------------------------------------------------------------------
 
@@ -38,19 +42,37 @@ class Served:
 
     process: subprocess.Popen[str]
     said: list[str] = field(default_factory=list)
+    more: Condition = field(default_factory=Condition)
+    ended: bool = False
+
+    def listen(self) -> None:
+        """Hear every line until nobody is left who could say one."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self.more:
+                self.said.append(line)
+                self.more.notify_all()
+        with self.more:
+            self.ended = True
+            self.more.notify_all()
 
     def says(self, pattern: str, nth: int = 1) -> re.Match[str]:
         """The nth line from the start that fits, waited for where it was not said yet."""
-        while len(found := [match for line in self.said if (match := re.search(pattern, line))]) < nth:
-            line = self.process.stdout.readline() if self.process.stdout else ""
-            assert line, f"{pattern!r} was not said {nth} times:\n{''.join(self.said)}"
-            self.said.append(line)
-        return found[nth - 1]
+
+        def found() -> list[re.Match[str]]:
+            return [match for line in self.said if (match := re.search(pattern, line))]
+
+        with self.more:
+            self.more.wait_for(lambda: self.ended or len(found()) >= nth, timeout=WITHIN_S)
+            assert len(found()) >= nth, f"{pattern!r} was not said {nth} times:\n{''.join(self.said)}"
+            return found()[nth - 1]
 
     def rest(self) -> str:
         """Everything it said, once it has ended."""
-        more, _nothing = self.process.communicate(timeout=120)
-        return "".join([*self.said, more])
+        with self.more:
+            assert self.more.wait_for(lambda: self.ended, timeout=WITHIN_S), f"it does not end:\n{''.join(self.said)}"
+        self.process.wait(WITHIN_S)
+        return "".join(self.said)
 
 
 @contextmanager
@@ -69,16 +91,17 @@ def served(folder: Path, port: int, **settings: str) -> Iterator[Served]:
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    service = Served(process)
+    listening = Thread(target=service.listen)
+    listening.start()
     try:
-        yield Served(process)
+        yield service
     finally:
         process.terminate()
-        process.communicate(timeout=60)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+        process.wait(WITHIN_S)
+        listening.join(WITHIN_S)
+        assert process.stdout
+        process.stdout.close()
 
 
 def alive(pid: int) -> bool:
