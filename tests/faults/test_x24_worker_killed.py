@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,10 @@ POINTS = ("after_http", "before_settle", "after_claim", "before_call", "after_se
 ROUNDS = 30
 
 
-def work_until_killed(folder: Path, point: str) -> int | None:
-    """A real worker on the database in ``folder`` that dies at ``point``; its exit status."""
-    return child.ended(child.started(child.work_once, folder, point))
+def work_until_killed(folder: Path, *points: str) -> list[int | None]:
+    """Real workers beside each other on the database in ``folder`` that die at these points; their exit statuses."""
+    workers = [child.started(child.work_once, folder, point) for point in points]
+    return [child.ended(each) for each in workers]
 
 
 @pytest.mark.crash
@@ -43,9 +43,8 @@ def test_x24_thirty_killed_workers_double_and_lose_nothing(
     uids = [unfinished(file()).uid for _ in range(ROUNDS)]
     db.session.rollback()
 
-    points = islice(cycle(POINTS), ROUNDS)
-    with ThreadPoolExecutor(2) as pool:
-        ended = list(pool.map(lambda point: work_until_killed(tmp_path, point), points))
+    points = cycle(POINTS)
+    ended = [each for _ in range(ROUNDS // 2) for each in work_until_killed(tmp_path, next(points), next(points))]
     lease_over()
     worker.run_until_idle("the next one")
 
