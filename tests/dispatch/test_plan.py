@@ -381,7 +381,7 @@ def test_two_dispatchers_plan_the_same_engineer_at_once_and_one_is_told(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join()
 
     assert sorted(answers) == [303, 422]
     assert count(Visit.lead_id == engineer.id) == 1

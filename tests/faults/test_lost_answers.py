@@ -60,7 +60,7 @@ def gunicorn(folder: Path, workers: int = 1) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             server.terminate()
-            assert server.wait(30) == 0
+            assert server.wait(90) == 0  # it waits 30 s itself for a worker that is still at work
 
 
 @pytest.mark.crash
@@ -118,7 +118,7 @@ def test_x7_the_same_submission_twenty_times_at_once(stage: Stage, folder: Path)
 
     kinds = Counter((answer.status, answer.body.get("replayed", answer.body.get("error"))) for answer in answers)
     assert kinds[200, False] == 1, kinds
-    assert set(kinds) <= {(200, False), (200, True), (409, "in_progress")}, kinds
+    assert set(kinds) <= {(200, False), (200, True), (409, "in_progress"), (503, "busy")}, kinds
     receipts = [{**answer.body, "replayed": None} for answer in answers if answer.status == 200]
     assert all(receipt == {**last.body, "replayed": None} for receipt in receipts)
     assert child.ended(child.started(child.work, folder, "")) == 0

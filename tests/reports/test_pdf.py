@@ -278,7 +278,7 @@ def test_another_document_has_another_identifier(rendered: pdf.Rendered) -> None
 
 @pytest.fixture
 def press() -> Iterator[Press]:
-    press = pdf.new_press(fonts.FOLDER, seconds=20, renders=2)
+    press = pdf.new_press(fonts.FOLDER, seconds=120, renders=2)
     yield press
     press.close()
 
@@ -287,7 +287,7 @@ def test_a_renderer_killed_at_work_fails_with_a_sentence_and_the_next_report_is_
     pdf.ask(press, samples.minimal())
     assert press.pid is not None
     os.kill(press.pid, signal.SIGSTOP)  # so that it is certainly at work when it is killed
-    killer = threading.Timer(1.0, os.kill, (press.pid, signal.SIGKILL))
+    killer = threading.Timer(3.0, os.kill, (press.pid, signal.SIGKILL))
     killer.start()
 
     with pytest.raises(pdf.RenderFailed, match="stopped") as failure:
@@ -299,19 +299,19 @@ def test_a_renderer_killed_at_work_fails_with_a_sentence_and_the_next_report_is_
     assert pdf.ask(press, samples.minimal()).pages == 2
 
 
-def test_a_stuck_renderer_is_stopped_and_replaced() -> None:
-    press = pdf.new_press(fonts.FOLDER, seconds=12)
+def test_a_stuck_renderer_is_stopped_and_replaced(press: Press, monkeypatch: pytest.MonkeyPatch) -> None:
     pdf.ask(press, samples.minimal())
     stuck = press.pid
     assert stuck is not None
     os.kill(stuck, signal.SIGSTOP)
 
-    with pytest.raises(pdf.RenderFailed, match="too long"):
-        pdf.ask(press, samples.minimal())
+    with monkeypatch.context() as now:
+        now.setattr(press, "_seconds", 0.5)  # a renderer that starts on a busy machine needs more
+        with pytest.raises(pdf.RenderFailed, match="too long"):
+            pdf.ask(press, samples.minimal())
 
     assert pdf.ask(press, samples.minimal()).pages == 2
     assert press.pid != stuck
-    press.close()
 
 
 def test_the_renderer_is_replaced_after_its_number_of_reports(press: Press) -> None:

@@ -25,7 +25,7 @@ from fieldapp.tickets.wire import Exchange
 from fieldapp.visits.models import Visit
 from tests.records.samples import signed
 from tests.sync.conftest import due_at
-from tests.sync.double import NAME, TOKEN, Double, app, double, said, ticket_in  # noqa: F401 - fixtures
+from tests.sync.double import NAME, TOKEN, Double, app, double, nothing, said, ticket_in  # noqa: F401 - fixtures
 from tests.sync.test_handlers import PDF, issued, issued_already
 
 
@@ -172,15 +172,20 @@ def test_a_store_that_is_still_writing_is_not_asked_before_it_can_have_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     row = unfinished(ticket_in(double, "T-1"))
-    monkeypatch.setattr(wire, "SILENT_S", 0.3)
     monkeypatch.setattr(outbox, "_jitter", lambda _tries: timedelta())
-    done = threading.Event()
+    patience, done, written = wire.SILENT_S, threading.Event(), threading.Event()
 
     def before(method: str, _path: str) -> None:
         if method == "POST":
-            done.wait(30)
+            done.wait(60)
+        else:
+            monkeypatch.setattr(wire, "SILENT_S", 0.3)  # for the write; the look before it may take its time
 
-    double.before = before
+    def after(method: str, _path: str) -> None:
+        if method == "POST":
+            written.set()
+
+    double.before, double.after = before, after
     began = clock.now()
     worker.run_once("w")
     outbox.hasten(NAME, clock.now())
@@ -188,9 +193,10 @@ def test_a_store_that_is_still_writing_is_not_asked_before_it_can_have_finished(
     db.session.refresh(row)
     assert (row.state, row.next_at >= began + SETTLES) == ("retry_wait", True)
 
+    double.before = nothing
+    monkeypatch.setattr(wire, "SILENT_S", patience)
     done.set()
-    while not double.notes("T-1"):
-        time.sleep(0.02)
+    assert written.wait(60)
     due_at(clock.now())
     worker.run_once("w")
 

