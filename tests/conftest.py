@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import flask_migrate
+import hypothesis
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -25,6 +26,11 @@ from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan
 
+# How long an example takes says nothing on a machine that does other things meanwhile.
+hypothesis.settings.register_profile(
+    "unhurried", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 SECRET = "a secret of the tests, long enough to be one"
 PASSWORD = "correct horse battery"
 

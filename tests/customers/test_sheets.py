@@ -191,7 +191,7 @@ CELL = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), mi
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5), separator=st.sampled_from(",;\t"))
 def test_what_a_spreadsheet_writes_is_what_is_read(rows: list[tuple[str, str, str]], separator: str) -> None:
     out = io.StringIO()
@@ -206,7 +206,7 @@ def test_what_a_spreadsheet_writes_is_what_is_read(rows: list[tuple[str, str, st
         assert number in complaints or addresses.get(number) == plain
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(content=st.binary(max_size=300), kind=st.sampled_from(KINDS))
 def test_no_bytes_whatsoever_break_the_reader(content: bytes, kind: str) -> None:
     sheet = read(kind, content, COLUMNS[kind])
