@@ -274,6 +274,13 @@ def test_every_promise_has_somebody_who_keeps_it() -> None:
     assert promised == set(HANDLERS)
 
 
+def test_only_operation_commits() -> None:
+    found = {path: _calls(ast.parse(path.read_text()), "commit") for path in (ROOT / "fieldapp").rglob("*.py")}
+
+    committing = {path.relative_to(ROOT).as_posix(): len(calls) for path, calls in found.items() if calls}
+    assert committing == {"fieldapp/extensions.py": 1}
+
+
 def _kinds(module: ast.Module) -> set[str]:
     """The kinds that a module promises: written at the promise, or handed to the function that makes it."""
     kinds: set[str] = set()
