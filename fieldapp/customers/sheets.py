@@ -18,7 +18,6 @@ from fieldapp.i18n import _
 
 MOST_BYTES = 10 * 1024 * 1024
 MOST_ROWS = 20_000
-MOST_CELL = 10_000
 MOST_SHOWN = 80
 SEPARATORS = (",", ";", "\t")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

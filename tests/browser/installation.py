@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, TypeVar
@@ -181,10 +181,6 @@ class Installation:
             }
 
         return self.ask(look)
-
-    def event_at(self, visit: str, kind: str) -> datetime | None:
-        """When something happened, by the phone's clock."""
-        return dict(self.visit_now(visit)["events"]).get(kind)
 
 
 @contextmanager

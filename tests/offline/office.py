@@ -36,7 +36,6 @@ from fieldapp.offline.operations import bump_epoch
 from fieldapp.outbox import OPEN_STATES, Promise
 from fieldapp.records import forms
 from fieldapp.records import operations as records
-from fieldapp.records.models import ServiceRecord
 from fieldapp.records.queries import record_of
 from fieldapp.records.values import Evaluation, Filled, Given
 from fieldapp.reports import pdf
@@ -364,8 +363,3 @@ def quick_paper() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pdf, "ask", lambda _press, document: render(document))
         yield
-
-
-def records_of(visit: str) -> list[ServiceRecord]:
-    """Every revision of a visit's record."""
-    return list(db.session.scalars(select(ServiceRecord).where(ServiceRecord.visit_id == UUID(visit))))
