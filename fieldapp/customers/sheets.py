@@ -24,7 +24,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 TEXT_FORMULA = re.compile(r'="(.*)"', re.DOTALL)
 SCIENTIFIC = re.compile(r"\d(\.\d+)?E\+\d+", re.IGNORECASE)
 ERRORS = ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # half a character among them
 
 
 class BadCell(ValueError):
@@ -51,7 +51,7 @@ class Column:
             raise BadCell(_("The spreadsheet could not calculate this cell."))
         if SCIENTIFIC.fullmatch(text):
             raise BadCell(_("The spreadsheet has rounded this number. Format the column as text and type it again."))
-        if CONTROL.search(text):
+        if UNREADABLE.search(text):
             raise BadCell(_("There are unreadable characters in this cell."))
         if self.most and len(text) > self.most:
             raise BadCell(_("Write at most %(max)d characters.", max=self.most))
@@ -96,7 +96,7 @@ class Sheet:
 
     def complain(self, row: int, column: str, value: object, sentence: str) -> None:
         """Note what is wrong in a row; ``column`` is a field name or empty."""
-        shown = "" if value is None else str(value)
+        shown = "" if value is None else str(value).encode("utf-8", "replace").decode()
         shown = shown if len(shown) <= MOST_SHOWN else shown[: MOST_SHOWN - 1] + "…"
         self.wrong.append(Wrong(self.name, row, self.heading(column), shown, sentence))
 

@@ -20,7 +20,7 @@ from flask_babel import force_locale
 
 from fieldapp import clock
 from fieldapp.customers.models import Customer, is_email, is_phone
-from fieldapp.customers.sheets import BadCell, Column, Row, Sheet, Wrong, read
+from fieldapp.customers.sheets import UNREADABLE, BadCell, Column, Row, Sheet, Wrong, read
 from fieldapp.errors import Invalid, TooLarge
 from fieldapp.extensions import settings
 from fieldapp.i18n import LOCALES, _
@@ -360,7 +360,7 @@ def _files(sheet: Sheet, row: int, paths: Sequence[Any], beside: Path) -> tuple[
 
 def _file(named: Any, beside: Path) -> KeptFile:
     """A file below the folder of the import, not read yet: ``sha256`` holds its path (raises BadCell)."""
-    if not isinstance(named, str) or not named or "\x00" in named:
+    if not isinstance(named, str) or not named or UNREADABLE.search(named):
         raise BadCell(_("This must be a text."))
     path = (beside / named).resolve()
     if not path.is_relative_to(beside):

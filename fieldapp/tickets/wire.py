@@ -32,6 +32,7 @@ from urllib3.exceptions import HTTPError
 from fieldapp import clock
 from fieldapp.i18n import _
 from fieldapp.tickets.connection import Connection
+from fieldapp.tickets.plain import read_json
 from fieldapp.tickets.store import Denied, Rejected, Retry, Throttled, TooBig, Unreachable
 
 CONNECT_S = 5
@@ -71,9 +72,9 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON; anything else is not the store speaking (raises Unreachable)."""
+        """The body as JSON, in characters that can be kept; anything else is not the store speaking (raises Unreachable)."""
         try:
-            return json.loads(self.body)
+            return read_json(self.body)
         except (ValueError, RecursionError) as error:
             raise Unreachable(_("The ticket store answered with something that is not its data.")) from error
 

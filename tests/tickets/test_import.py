@@ -269,7 +269,8 @@ def test_mistakes_in_json_are_named_by_ticket_and_place(run: Callable[..., Resul
         {"number": "A-2", "subject": "x", "notes": "none"},
         {"number": "A-3", "subject": "x", "notes": [{"at": "2024-05-10", "text": "ok"}, {"text": "no time"}, 7]},
         {"number": "A-4", "subject": "x", "notes": [{"at": "2024-05-10", "files": [7, *["x"] * 30]}]},
-        {"number": "A-5", "subject": "x", "files": ["a\x00b"]},
+        {"number": "A-5", "subject": "x", "files": ["a\x00b", "\ud83d.pdf"]},
+        {"number": "A-6", "subject": "half an emoji \ud83d"},
     ]
     (files / "tickets.json").write_text(json.dumps(told), "utf-8")
 
@@ -282,7 +283,9 @@ def test_mistakes_in_json_are_named_by_ticket_and_place(run: Callable[..., Resul
         "tickets.json row 4, notes[2].at: This must not be empty.",
         "tickets.json row 4, notes[3] (7): This must be an object",
         "tickets.json row 5, 附件 (31): At most 20 files at a time.",
-        "This must be a text.",
+        "tickets.json row 6, 附件 (a\x00b): This must be a text.",
+        "tickets.json row 6, 附件 (?.pdf): This must be a text.",
+        "tickets.json row 7, 主题 (half an emoji ?): There are unreadable characters",
         "The column 'colour' is not known",
     ):
         assert words in result.output, result.output

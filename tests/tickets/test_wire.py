@@ -37,6 +37,10 @@ from tests.stores.serving import serving
 
 HERE = ("127.0.0.0/8", "::1/128")
 SECRET = 's3cret-"key"-钥匙'
+HALVES = (
+    b'{"cut": "\xe5\x9d\x8f\xe4\xba\x86\\uD83D", "whole": ["\\ud83d\\ude00", 7, null], "nul": "a\\u0000b", "said": "\\\\u0000",'
+    b' "raw\xed\xa0\xbd": {"x": "\\udc00"}}'
+)
 END = b"Connection: close\r\n\r\n"
 
 pytestmark = pytest.mark.usefixtures("app")  # sentences are in the app's language
@@ -72,6 +76,10 @@ def port(seen: list[Any]) -> Iterator[int]:
     @store.get("/deep")
     def deep() -> str:
         return "[" * 100_000
+
+    @store.get("/halves")
+    def halves() -> Response:
+        return Response(HALVES)
 
     @store.route("/echo", methods=["GET", "POST"])
     def echo() -> Response:
@@ -441,6 +449,13 @@ def test_what_is_said_about_waiting_is_taken_with_sense(told: str | None, second
 def test_a_page_in_place_of_data_is_not_the_store_speaking(port: int, path: str) -> None:
     with pytest.raises(Unreachable, match="not its data"):
         at(port).ask("GET", path).json()
+
+
+def test_what_no_database_keeps_is_told_in_characters_that_can_be_kept(port: int) -> None:
+    told = at(port).ask("GET", "/halves").json()
+
+    assert told == {"cut": "坏了�", "whole": ["😀", 7, None], "nul": "ab", "said": "\\u0000", "raw�": {"x": "�"}}
+    str(told).encode()
 
 
 def test_a_log_in_is_kept_as_a_cookie(port: int) -> None:
