@@ -18,7 +18,7 @@ from fieldapp.tickets.desk import incoming
 from fieldapp.tickets.desk.incoming import LONGEST, WORDS, Incoming, IncomingNote
 from fieldapp.tickets.desk.operations import KeptFile
 from fieldapp.tickets.models import CHANNELS, PRIORITIES, STATUSES, TYPES, PullCursor
-from fieldapp.tickets.store import Page, Retry, StoreError, StoreFile, StoreNote, StoreTicket, TicketStore
+from fieldapp.tickets.store import Page, Rejected, Retry, StoreError, StoreFile, StoreNote, StoreTicket, TicketStore
 
 T = TypeVar("T")
 BATCH, PAGE = 50, 100
@@ -89,7 +89,8 @@ def from_store(store: TicketStore, *, dry_run: bool, say: Say, pause: Callable[[
         summary.read += len(page.tickets)
         summary.here += len(page.tickets) - len(fresh)
         for batch in _batches(_fitting(summary, list(fresh.values()))):
-            whole = [_whole(store, each, ask, summary, dry_run=dry_run) for each in batch]
+            asked = [_whole(store, each, ask, summary, dry_run=dry_run) for each in batch]
+            whole = [each for each in asked if each]
             if not dry_run:
                 incoming.take_over(whole, source=store.name)
             _count(summary, whole)
@@ -136,10 +137,16 @@ def _number(told: StoreTicket) -> str:
     return told.fields.get("number") or told.ref
 
 
-def _whole(store: TicketStore, told: StoreTicket, ask: Patience, summary: Summary, *, dry_run: bool) -> Incoming:
-    """A ticket with its thread and the bytes of its files."""
+def _whole(store: TicketStore, told: StoreTicket, ask: Patience, summary: Summary, *, dry_run: bool) -> Incoming | None:
+    """A ticket with its thread and the bytes of its files; None when the store does not give its thread, as of a ticket that
+    was deleted since it was listed."""
     db.session.rollback()
-    notes = ask.for_(lambda: store.thread(told.ref))
+    try:
+        notes = ask.for_(lambda: store.thread(told.ref))
+    except Rejected as error:
+        summary.problem(told.ref, _("Its entries could not be read, so it was left out: %(why)s", why=error))
+        summary.left += 1
+        return None
     kept = tuple(_note(store, told, note, ask, summary, dry_run=dry_run) for note in notes)
     subject, most = told.subject.replace("\x00", "").strip() or told.ref, LONGEST["subject"]
     text = told.text if len(subject) <= most else f"{subject}\n\n{told.text}"

@@ -489,6 +489,23 @@ def test_a_file_that_cannot_be_read_is_said_and_the_rest_comes(other: Other) -> 
     assert [len(note.files) for note in ticket_or_404("OLD-1").notes] == [0, 0]
 
 
+def test_a_ticket_that_is_deleted_while_it_is_read_is_left_out_and_the_rest_comes(other: Other) -> None:
+    def deleted(ref: str) -> None:
+        if ref == "3":
+            raise Rejected("There is no ticket 3.")
+
+    other.before_thread = deleted
+
+    summary = moved(other)
+
+    assert (summary.read, summary.new, summary.left) == (7, 6, 1)
+    assert summary.problems == ["3: Its entries could not be read, so it was left out: There is no ticket 3."]
+    assert "OLD-3" not in numbers()
+
+    other.before_thread = lambda _ref: None
+    assert (moved(other).new, len(numbers())) == (1, 7)
+
+
 def test_a_number_that_is_used_or_too_long_is_left_out_and_said(other: Other) -> None:
     more = [a_ticket("8", fields={"number": "OLD-1"}), a_ticket("9", fields={"number": "x" * 41})]
     crowded = Other(*other.log, *more)
