@@ -15,8 +15,9 @@ from fieldapp.extensions import db, operation
 from fieldapp.i18n import _
 from fieldapp.offline.models import Case
 from fieldapp.offline.operations import open_case
+from fieldapp.sync import echoes
 from fieldapp.tickets.models import Ticket
-from fieldapp.tickets.operations import lose, take_in
+from fieldapp.tickets.operations import lose
 from fieldapp.tickets.queries import ticket_of
 from fieldapp.tickets.store import Change, Receipt, Rejected, StoreError, TicketStore
 from fieldapp.visits.models import Visit
@@ -101,7 +102,7 @@ def after_refusal(store: TicketStore, ticket: Ticket) -> Ticket:
     ref, key = ticket.ref, ticket.id
     db.session.rollback()
     try:
-        take_in(store.ticket(ref), store=store.name)
+        echoes.take_in(store, store.ticket(ref))
     except Rejected:
         lose(db.session.get_one(Ticket, key))
     except StoreError:
@@ -117,7 +118,7 @@ def _fetched(store: TicketStore, ticket: Ticket) -> Ticket:
         told = store.ticket(into)
     except Rejected as error:
         raise _leads_nowhere(ticket) from error
-    return take_in(told, store=store.name)
+    return echoes.take_in(store, told)
 
 
 def _leads_nowhere(ticket: Ticket) -> Rejected:

@@ -18,8 +18,7 @@ from fieldapp.extensions import Base, db, operation, serialize, settings
 from fieldapp.i18n import _
 from fieldapp.outbox import READY_STATES, Claim, Promise
 from fieldapp.security import signed_by_sender
-from fieldapp.sync import ended
-from fieldapp.tickets.operations import take_in
+from fieldapp.sync import echoes, ended
 from fieldapp.tickets.store import Denied, Hint, Rejected
 from fieldapp.tickets.stores import named
 
@@ -119,6 +118,6 @@ def look(claim: Claim) -> str | None:
     except Rejected as error:
         log.info("hint at a ticket that is not there", extra={"store": name, "ticket": ref, "why": str(error)})
         return None
-    take_in(told, store=name)
+    echoes.take_in(store, told)
     ended.explain(name)
     return told.version

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from sqlalchemy import select, update
@@ -12,9 +13,10 @@ from sqlalchemy import select, update
 from fieldapp import clock, crashpoints
 from fieldapp.extensions import db, operation
 from fieldapp.i18n import _
-from fieldapp.sync import ended
+from fieldapp.sync import echoes, ended
 from fieldapp.tickets import news
 from fieldapp.tickets.models import PullCursor, Ticket
+from fieldapp.tickets.news import Wrote
 from fieldapp.tickets.operations import become_part, lose, take_in, take_in_all
 from fieldapp.tickets.queries import count_unmet, unknown, unmet
 from fieldapp.tickets.store import Page, Rejected, StoreError, StoreTicket, TicketStore
@@ -37,10 +39,11 @@ def pull(store: TicketStore, limit: int = PAGE) -> int:
         before = _cursor(store.name)
         try:
             page = store.changes(before, limit)
+            wrote = echoes.of_people(store, page.tickets)
         except StoreError as error:
             _keep_error(store.name, str(error))
             raise
-        _take(store.name, before, page)
+        _take(store.name, before, page, wrote)
         crashpoints.reach("after_page")
         taken += len(page.tickets)
         asked.add(before)
@@ -75,9 +78,9 @@ def _cursor(name: str) -> str:
 
 
 @operation
-def _take(name: str, before: str, page: Page) -> None:
+def _take(name: str, before: str, page: Page, wrote: Mapping[str, Wrote]) -> None:
     row = _row(name)
-    take_in_all(unknown(page.tickets, name), store=name, quiet=row.caught_up_at is None)
+    take_in_all(unknown(page.tickets, name), store=name, quiet=row.caught_up_at is None, wrote=wrote)
     if row.cursor == before:  # else another worker has read further: its place is not taken back
         row.cursor = page.cursor
         row.caught_up_at = row.caught_up_at or (None if page.more else clock.now())
@@ -137,7 +140,7 @@ def _read_on(store: TicketStore, limit: int) -> bool:
         before = row.scan_cursor
         db.session.rollback()
         page = store.changes(before, limit)
-        _meet(store.name, before, page)
+        _meet(store.name, before, page, echoes.of_people(store, page.tickets))
         if page.more and page.cursor == before:
             return _close_scan(store.name, _in_a_circle())
         if not page.more:
@@ -146,9 +149,9 @@ def _read_on(store: TicketStore, limit: int) -> bool:
 
 
 @operation
-def _meet(name: str, before: str, page: Page) -> None:
+def _meet(name: str, before: str, page: Page, wrote: Mapping[str, Wrote]) -> None:
     row = _row(name)
-    take_in_all(unknown(page.tickets, name), store=name)
+    take_in_all(unknown(page.tickets, name), store=name, wrote=wrote)
     refs = {each.ref for each in page.tickets}
     met = update(Ticket).where(Ticket.store == name, Ticket.ref.in_(refs)).values(seen_at=clock.now())
     db.session.execute(met.execution_options(synchronize_session=False))
@@ -187,7 +190,7 @@ def _ask_for_unmet(store: TicketStore) -> bool:
         except Rejected:
             _lose(store.name, ref)
         else:
-            _find(store.name, ref, told)
+            _find(store.name, ref, told, echoes.of_people(store, (told,)))
     if len(refs) == SCAN_QUESTIONS:
         return False
     _close_scan(store.name)
@@ -201,9 +204,9 @@ def _lose(name: str, ref: str) -> None:
 
 
 @operation
-def _find(name: str, ref: str, told: StoreTicket) -> None:
+def _find(name: str, ref: str, told: StoreTicket, wrote: Mapping[str, Wrote]) -> None:
     """It is there, though the pass did not show it. A store may answer with the ticket that it became a part of."""
-    take_in(told, store=name)
+    take_in(told, store=name, wrote=wrote)
     ticket = _ticket(name, ref)
     if told.ref != ref:
         become_part(ticket, told.ref)

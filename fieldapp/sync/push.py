@@ -15,9 +15,9 @@ from fieldapp.i18n import _
 from fieldapp.outbox import Claim
 from fieldapp.reports.models import Report
 from fieldapp.storage import blobs
-from fieldapp.sync import ended, notes
+from fieldapp.sync import echoes, ended, notes
 from fieldapp.tickets.models import Ticket
-from fieldapp.tickets.operations import expect_back, take_in
+from fieldapp.tickets.operations import expect_back
 from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected, StoreError, TicketStore, TooBig
 from fieldapp.tickets.stores import STORES, named
 from fieldapp.visits.models import Visit
@@ -136,16 +136,14 @@ def _write(store: TicketStore, ticket: Ticket, change: Change, claim: Claim) -> 
 def _read_again(store: TicketStore, ref: str) -> None:
     """What we wrote changed the ticket; the next promise of this lane must not take that for somebody else's change."""
     try:
-        told = store.ticket(ref)
+        echoes.take_in(store, store.ticket(ref))
     except StoreError as error:
         log.info("ticket not read again", extra={"ticket": ref, "why": str(error)})
-    else:
-        take_in(told, store=store.name)
 
 
 def _settle_status(store: TicketStore, ticket: Ticket, change: Change) -> str:
     """Our note is in, but the ticket changed since we last read it: read it again, then decide about the status."""
-    ticket = take_in(store.ticket(change.ticket), store=store.name)
+    ticket = echoes.take_in(store, store.ticket(change.ticket))
     if ticket.status in ENDED:
         raise _left_to_a_person(ticket)
     with force_locale(settings.locale):

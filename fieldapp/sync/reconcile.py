@@ -22,14 +22,15 @@ from fieldapp import clock, outbox
 from fieldapp.extensions import db, operation, serialize, settings, uuid7
 from fieldapp.outbox import OPEN_STATES, Promise
 from fieldapp.reports.models import Report
-from fieldapp.sync import ended, push
+from fieldapp.sync import echoes, ended, push
+from fieldapp.sync.echoes import WRITTEN
 from fieldapp.sync.models import Finding, ReconcileRun
 from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.news import Wrote
 from fieldapp.tickets.operations import take_in
 from fieldapp.tickets.store import Rejected, StoreError, StoreFile, StoreNote, StoreTicket, TicketStore
 
 KINDS = ("missing", "duplicate", "mismatch", "remote_changed", "orphan")
-WRITTEN = ("report_issued", "visit_unfinished", "done_despite_cancellation")  # promises that leave a note of ours
 EVERY, NIGHTLY_AT, NIGHTLY_DAYS = timedelta(minutes=15), time(2, 30), 30
 WINDOW = 2 * EVERY  # one that was missed is made up for
 LEFT_AFTER = timedelta(minutes=10)  # a run that did not get on for so long belongs to a worker that died
@@ -153,7 +154,7 @@ def _compare(store: TicketStore, ref: str, run: UUID) -> None:
         found = [*_judge(expected, thread, hashes), *_orphans(thread, ours)]
         if told.ref == ref:
             found += _status(store, expected, thread, told) + _changed(store, ref, told)
-    _keep(store.name, ref, run, found, told)
+    _keep(store.name, ref, run, found, told, echoes.of_people(store, (told,) if told else ()))
 
 
 def _ask(store: TicketStore, ref: str, ticket: Ticket | None) -> tuple[StoreTicket | None, tuple[StoreNote, ...]]:
@@ -305,7 +306,14 @@ def _changed(store: TicketStore, ref: str, told: StoreTicket) -> list[Difference
 
 
 @operation
-def _keep(store: str, ref: str, run: UUID, found: Sequence[Difference], told: StoreTicket | None) -> None:
+def _keep(
+    store: str,
+    ref: str,
+    run: UUID,
+    found: Sequence[Difference],
+    told: StoreTicket | None,
+    wrote: Mapping[str, Wrote],
+) -> None:
     """Findings of this ticket as they are now; what is missing is promised again, what changed is taken in.
 
     What is found no longer is cleared, unless its promise is still on its way (a person may have left it instead)."""
@@ -320,7 +328,7 @@ def _keep(store: str, ref: str, run: UUID, found: Sequence[Difference], told: St
         if row.cleared_at is None and row.uid not in on_its_way:
             row.cleared_at = now
     if told is not None and any(each.kind == "remote_changed" for each in found):
-        take_in(told, store=store)
+        take_in(told, store=store, wrote=wrote)
     mine = db.session.get_one(ReconcileRun, run)
     mine.tickets, mine.seen_at = mine.tickets + 1, now
 

@@ -39,6 +39,14 @@ class State:
     ended: str | None
 
 
+@dataclass(frozen=True)
+class Wrote:
+    """That a person, not we, wrote something into a ticket."""
+
+    at: datetime
+    by: str
+
+
 def state_of(ticket: Ticket) -> State:
     """A ticket as it is now; of a new one everything is empty."""
     return State(**{each.name: getattr(ticket, each.name) for each in fields(State)})
@@ -47,9 +55,11 @@ def state_of(ticket: Ticket) -> State:
 # ---- noting ---------------------------------------------------------------------------------------------
 
 
-def note(ticket: Ticket, before: State | None, *, by: str, ours: bool, lines: Lines) -> None:
-    """Note what the store told (``before``: None when the ticket is new to us). ``ours``: it may be what we wrote;
-    ``lines``: what was noted before about these versions."""
+def note(
+    ticket: Ticket, before: State | None, *, by: str, ours: bool, lines: Lines, wrote: Wrote | None = None
+) -> None:
+    """Note what the store told (``before``: None when the ticket is new to us). ``ours``: it may be what we wrote, but for
+    what a person ``wrote`` in the same minutes; ``lines``: what was noted before about these versions."""
     if before is None:
         if ticket.open:
             _put(lines, ticket, "new", at=ticket.opened_at, by=by)
@@ -61,6 +71,8 @@ def note(ticket: Ticket, before: State | None, *, by: str, ours: bool, lines: Li
         _put(lines, ticket, "merged", at=ticket.changed_at, by=by, changes=changes)
     elif before.ended == "gone":
         _put(lines, ticket, "back", at=ticket.changed_at, by=by, changes=changes)
+    elif ours and wrote:
+        _put(lines, ticket, "changed", at=wrote.at, by=wrote.by, changes=changes)
     elif changes or (ticket.open and not ours):
         _put(lines, ticket, "changed", at=ticket.changed_at, by=by, changes=changes)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -19,28 +20,34 @@ from fieldapp.tickets import news
 from fieldapp.tickets.models import CHANNELS, ENDED, PRIORITIES, STATUSES, TYPES, Ticket
 from fieldapp.tickets.store import StoreTicket
 
+NOTHING: Mapping[str, news.Wrote] = MappingProxyType({})
 STORE_CLOCK_BEHIND = timedelta(minutes=2)
 WRITING_TAKES = timedelta(minutes=5)  # how long after we began a push its last write may be dated
 
 
 @operation
-def take_in(told: StoreTicket, *, store: str | None = None, quiet: bool = False) -> Ticket:
+def take_in(
+    told: StoreTicket, *, store: str | None = None, quiet: bool = False, wrote: Mapping[str, news.Wrote] = NOTHING
+) -> Ticket:
     """Insert or update our copy of a ticket (``store``: its name; default the installation's).
 
     The same version twice is nothing new. What the store does not name stays as it was linked here. A caller with name
     and number whom the customer file does not know yet becomes a contact, so that the engineer can call back.
     Nothing is promised from here: what we read from the store never makes us write to it. What is new is noted for
-    those who plan, unless it is what we wrote ourselves, or ``quiet``.
+    those who plan, unless it is what we wrote ourselves, or ``quiet``. ``wrote``: what people are known to have written
+    since, by the ticket's ref, so that it is not taken for ours.
     """
-    return take_in_all((told,), store=store or settings.ticket_store, quiet=quiet)[0]
+    return take_in_all((told,), store=store or settings.ticket_store, quiet=quiet, wrote=wrote)[0]
 
 
 @operation
-def take_in_all(told: Sequence[StoreTicket], *, store: str, quiet: bool = False) -> list[Ticket]:
+def take_in_all(
+    told: Sequence[StoreTicket], *, store: str, quiet: bool = False, wrote: Mapping[str, news.Wrote] = NOTHING
+) -> list[Ticket]:
     """The same for a page of tickets: what they need is read together, and written together."""
     at_hand = _at_hand(told, store)
     with db.session.no_autoflush:
-        tickets = [_take_in(each, at_hand, store, quiet=quiet) for each in told]
+        tickets = [_take_in(each, at_hand, store, quiet=quiet, wrote=wrote.get(each.ref)) for each in told]
     db.session.flush()
     return tickets
 
@@ -70,7 +77,7 @@ def _at_hand(told: Sequence[StoreTicket], store: str) -> AtHand:
     )
 
 
-def _take_in(told: StoreTicket, at_hand: AtHand, store: str, *, quiet: bool) -> Ticket:
+def _take_in(told: StoreTicket, at_hand: AtHand, store: str, *, quiet: bool, wrote: news.Wrote | None) -> Ticket:
     ticket = at_hand.tickets.get(told.ref)
     known = ticket is not None
     if ticket is None:
@@ -84,7 +91,8 @@ def _take_in(told: StoreTicket, at_hand: AtHand, store: str, *, quiet: bool) -> 
     _link(ticket, told, at_hand)
     _note_end(ticket, told, before, ours=ours)
     if not quiet:
-        news.note(ticket, before if known else None, by=told.changed_by, ours=ours, lines=at_hand.lines)
+        by = told.changed_by
+        news.note(ticket, before if known else None, by=by, ours=ours, wrote=wrote, lines=at_hand.lines)
     return ticket
 
 
@@ -108,6 +116,17 @@ def expect_back(store: str, ref: str, status: str | None) -> None:
     """We are about to write to this ticket: what the store tells of it soon is no news (``status``: None leaves it)."""
     known = update(Ticket).where(Ticket.store == store, Ticket.ref == ref)
     db.session.execute(known.values(pushed_at=clock.now(), pushed_status=status or Ticket.pushed_status))
+
+
+def looked_at(told: Sequence[StoreTicket], *, store: str) -> Mapping[str, datetime]:
+    """Those of these tickets whose change may be what we wrote, and when they had changed last as far as we knew."""
+    versions = {each.ref: each for each in told}
+    known = select(Ticket).where(Ticket.store == store, Ticket.ref.in_(versions), Ticket.pushed_at.is_not(None))
+    return {
+        ticket.ref: ticket.changed_at
+        for ticket in db.session.scalars(known)
+        if ticket.version != versions[ticket.ref].version and _is_echo(ticket, versions[ticket.ref])
+    }
 
 
 def _is_echo(ticket: Ticket, told: StoreTicket) -> bool:

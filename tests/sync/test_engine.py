@@ -61,7 +61,8 @@ def test_each_try_keeps_what_was_asked_and_answered_and_no_secret(double: Double
         201,
         200,
         200,
-    ]  # look, write, read back, read the ticket
+        200,
+    ]  # look, write, read back, read the ticket, and whether people wrote meanwhile
     assert TOKEN not in str(refused.exchanges)
     assert "bad token" in refused.exchanges[0]["excerpt"]
     assert delivered.exchanges[1]["request_sha256"] != hashlib.sha256(b"").hexdigest()

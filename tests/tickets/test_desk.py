@@ -15,10 +15,15 @@ from fieldapp.accounts.models import User
 from fieldapp.audit import AuditEntry
 from fieldapp.customers.models import Asset, Customer
 from fieldapp.extensions import db, uuid7
+from fieldapp.sync.pull import pull
+from fieldapp.tickets import news
 from fieldapp.tickets.desk import uploads
 from fieldapp.tickets.desk.models import DeskFile, DeskNote, DeskTicket
 from fieldapp.tickets.desk.operations import Intake, file_ticket
 from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.operations import expect_back
+from fieldapp.tickets.store import Change
+from fieldapp.tickets.stores.embedded import EmbeddedStore
 from tests.conftest import add
 
 CALL = {
@@ -90,6 +95,20 @@ def test_a_call_becomes_a_ticket_that_the_office_can_plan_at_once(desk: FlaskCli
     assert ours.customer is not None
     assert ours.asset is not None
     assert "账务系统 V5.2" in ours.text
+
+
+def test_what_one_person_writes_while_we_deliver_is_news_for_the_others(
+    desk: FlaskClient, number: str, manager: User
+) -> None:
+    pull(EmbeddedStore())
+    expect_back("embedded", number, "resolved")
+    EmbeddedStore().push(Change(uid="report_issued:1", ticket=number, note="已更换电源", status="resolved"))
+    pull(EmbeddedStore())
+    assert news.brief(manager).count == 0
+
+    desk.post(f"/desk/{number}/notes", data={"text": "客户说还是蓝屏", "base": "2", "submission_id": str(uuid7())})
+
+    assert [(line.by, line.changes) for line in news.brief(manager).lines] == [("赵敏", [])]
 
 
 def test_the_same_form_sent_twice_files_one_ticket(desk: FlaskClient) -> None:

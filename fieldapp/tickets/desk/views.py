@@ -10,6 +10,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
+from fieldapp import clock
 from fieldapp.errors import Invalid, NotAllowedNow, wants_json
 from fieldapp.offline.answers import told_by_request
 from fieldapp.offline.operations import once
@@ -19,6 +20,7 @@ from fieldapp.tickets.desk import operations, queries, uploads
 from fieldapp.tickets.desk.forms import CallerForm, TicketForm, caller_form
 from fieldapp.tickets.desk.models import DeskTicket
 from fieldapp.tickets.desk.operations import Entry
+from fieldapp.tickets.news import Wrote
 from fieldapp.tickets.operations import take_in
 
 blueprint = Blueprint("desk", __name__, url_prefix="/desk")
@@ -103,7 +105,7 @@ def add_note(number: str) -> AnyResponse:
         ticket = queries.ticket_or_404(number)
         errors = error.fields or {"text": error.sentence}
         return _ticket_page(ticket, error.status, errors=errors, written=request.form)
-    return _done(number)
+    return _done(number, wrote=True)
 
 
 @blueprint.get("/<number>/files/<uuid:file_id>")
@@ -133,9 +135,11 @@ def link(number: str) -> AnyResponse:
 # ---- what the pages share -------------------------------------------------------------------------------
 
 
-def _done(number: str) -> AnyResponse:
-    """Show the app at once what changed (the next pull would, too), and go to the ticket."""
-    take_in(queries.told(queries.ticket_or_404(number)), store="embedded")
+def _done(number: str, *, wrote: bool = False) -> AnyResponse:
+    """Show the app at once what changed (the next pull would, too), and go to the ticket. ``wrote``: this person has written
+    into its thread, which is news for the others even while we write there ourselves."""
+    entry = {number: Wrote(at=clock.now(), by=current_user.name)} if wrote else {}
+    take_in(queries.told(queries.ticket_or_404(number)), store="embedded", wrote=entry)
     return redirect(url_for(".show", number=number), 303)
 
 
