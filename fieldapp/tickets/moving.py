@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -81,14 +82,15 @@ def _count(summary: Summary, fresh: Sequence[Incoming]) -> None:
 def from_store(store: TicketStore, *, dry_run: bool, say: Say, pause: Callable[[float], None] = time.sleep) -> Summary:
     """Take over everything that the store tells, with threads and files (raises StoreError when it does not answer for
     long; the next call goes on after the last page)."""
-    summary, ask = Summary(), Patience(pause, say)
+    summary, ask, met = Summary(), Patience(pause, say), set[str]()
     place = "" if dry_run else _place(store.name)
     for page in _pages(store, place, ask):
-        refs = incoming.here(store.name, [each.ref for each in page.tickets])
-        fresh = {each.ref: each for each in page.tickets if each.ref not in refs}
-        summary.read += len(page.tickets)
-        summary.here += len(page.tickets) - len(fresh)
-        for batch in _batches(_fitting(summary, list(fresh.values()))):
+        told = {each.ref: each for each in page.tickets if each.ref not in met}  # a store may tell one on two pages
+        met |= told.keys()
+        here = incoming.here(store.name, told)
+        summary.read += len(told)
+        summary.here += len(here)
+        for batch in _batches(_fitting(summary, [each for ref, each in told.items() if ref not in here])):
             asked = [_whole(store, each, ask, summary, dry_run=dry_run) for each in batch]
             whole = [each for each in asked if each]
             if not dry_run:
@@ -143,6 +145,8 @@ def _whole(store: TicketStore, told: StoreTicket, ask: Patience, summary: Summar
     db.session.rollback()
     try:
         notes = ask.for_(lambda: store.thread(told.ref))
+        if told.merged_into:
+            notes = _apart(store, told, notes, ask)
     except Rejected as error:
         summary.problem(told.ref, _("Its entries could not be read, so it was left out: %(why)s", why=error))
         summary.left += 1
@@ -162,6 +166,20 @@ def _whole(store: TicketStore, told: StoreTicket, ask: Patience, summary: Summar
         words=_words(told),
         notes=kept,
     )
+
+
+def _apart(store: TicketStore, told: StoreTicket, notes: Sequence[StoreNote], ask: Patience) -> tuple[StoreNote, ...]:
+    """What stands in a merged ticket only (some stores tell the thread of the one that remains for both), and into which one it
+    was merged."""
+    remains = told.merged_into or ""
+    number, there = remains, set[str]()
+    with suppress(Rejected):
+        number = _number(ask.for_(lambda: store.ticket(remains)))
+        there = {note.ref for note in ask.for_(lambda: store.thread(remains))}
+    merged = StoreNote(
+        ref="merged", at=told.updated, author=told.changed_by, text=_("Merged into ticket %(number)s.", number=number)
+    )
+    return (*(note for note in notes if note.ref not in there), merged)
 
 
 def _words(told: StoreTicket) -> dict[str, str]:

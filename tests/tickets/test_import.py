@@ -403,6 +403,21 @@ def test_a_note_of_ours_that_stands_there_twice_comes_twice_and_the_second_is_no
     assert (len(marks), marks.count("record:1")) == (4, 1)
 
 
+def test_a_merged_ticket_says_into_which_and_brings_only_what_is_its_own(other: Other) -> None:
+    own = StoreNote(ref="own", at=clock.now(), author="客服小李", text="重复报修")
+    other.notes["2"] = [*other.notes["1"], own]
+    for ref, into in (("2", "1"), ("3", "99")):
+        other.tickets[ref] = replace(other.tickets[ref], merged_into=into, changed_by="客服小张")
+
+    assert moved(other).files == 1
+
+    texts = [[(note.author, note.text) for note in ticket_or_404(f"OLD-{number}").notes] for number in (2, 3)]
+    assert texts == [
+        [("客服小李", "重复报修"), ("客服小张", "Merged into ticket OLD-1.")],
+        [("客服小张", "Merged into ticket 99.")],
+    ]
+
+
 def test_our_copy_goes_over_with_its_visit_and_what_waits_to_be_delivered(
     other: Other, dispatcher: User, engineer: User
 ) -> None:
