@@ -18,10 +18,15 @@ import pytest
 import requests
 import time_machine
 from flask import Flask, Response, request
+from sqlalchemy import select
 
 from fieldapp import clock
-from fieldapp.extensions import uuid7
+from fieldapp.extensions import db, uuid7
+from fieldapp.storage import blobs
+from fieldapp.sync.pull import pull, scan
+from fieldapp.tickets.desk.models import DeskTicket
 from fieldapp.tickets.mapping import StoreMapping, Words
+from fieldapp.tickets.models import Ticket, TicketNews
 from fieldapp.tickets.store import (
     Change,
     Conflict,
@@ -39,6 +44,7 @@ from fieldapp.tickets.wire import kept
 from tests.ports import free_port
 from tests.stores import lossy, rt, rt_server
 from tests.stores.bench import Bench
+from tests.stores.moves import Move
 from tests.stores.rt_server import MAX_FILE, RequestTracker
 from tests.stores.serving import serving
 
@@ -329,6 +335,68 @@ def test_a_merge_is_told_though_rt_shows_it_nowhere(tracker: RequestTracker, des
     assert told[gone.ref].version != gone.version
     assert told[gone.ref] == desk.store.ticket(gone.ref)
     assert told[remains.ref].merged_into is None
+
+
+def test_what_ended_is_told_by_whom_and_what_was_deleted_is_noticed_by_the_slow_pass(
+    tracker: RequestTracker, desk: Bench
+) -> None:
+    deleted, closed, merged, remains, moved, stays = (desk.filed() for _number in range(6))
+    pull(desk.store)
+    tracker.ask("PUT", f"/ticket/{deleted.ref}", {"Status": "deleted"})
+    tracker.ask("PUT", f"/ticket/{closed.ref}", {"Status": "resolved"})
+    tracker.ask("PUT", f"/ticket/{merged.ref}", {"MergeInto": remains.ref}, user="root")
+    tracker.ask("PUT", f"/ticket/{moved.ref}", {"Queue": rt.new_queue(tracker)}, user="root")
+
+    pull(desk.store)
+    assert not scan(desk.store, now=True)
+    assert scan(desk.store)
+
+    tickets = {ticket.ref: ticket for ticket in db.session.scalars(select(Ticket))}
+    assert {ref: ticket.ended for ref, ticket in tickets.items()} == {
+        deleted.ref: "gone",
+        closed.ref: "resolved",
+        merged.ref: "merged",
+        remains.ref: None,
+        moved.ref: None,
+        stays.ref: None,
+    }
+    assert tickets[merged.ref].merged_into == remains.ref
+    news = {(line.ticket.ref, line.kind): line for line in db.session.scalars(select(TicketNews))}
+    assert news[closed.ref, "changed"].by == "agent"
+    assert news[merged.ref, "merged"].by == "Enoch Root"
+    assert news[merged.ref, "merged"].at == tickets[remains.ref].changed_at
+    assert news[moved.ref, "changed"].by == "Enoch Root"
+    assert {ref for ref, kind in news if kind == "gone"} == {deleted.ref}
+    assert stays.ref not in {ref for ref, _kind in news}
+
+
+@pytest.mark.crash
+def test_a_move_out_of_rt_that_is_killed_goes_on_and_brings_everything_once(
+    tracker: RequestTracker, desk: Bench, queue: str, tmp_path: Path
+) -> None:
+    filed = [desk.filed() for _number in range(5)]
+    tracker.ask("POST", f"/ticket/{filed[0].ref}/comment", {"Content": "已电话联系", "ContentType": "text/plain"})
+    change = a_change(filed[1], status="resolved")
+    desk.store.push(change)
+    tracker.ask("PUT", f"/ticket/{filed[0].ref}", {"MergeInto": filed[4].ref})
+    move = Move(folder=tmp_path, name="rt", address=tracker.address, secret=tracker.tokens["fieldapp"], place=queue)
+
+    dry = move.run("--dry-run")
+    assert "5 would be imported with 3 entries and 1 files" in dry.stdout, dry.stderr
+    assert move.arrived() == 0
+    killed = move.run(crash_at="in_import:2")
+    assert (killed.returncode, move.arrived()) == (-signal.SIGKILL, 2)
+    resumed = move.run()
+
+    assert "3 imported" in resumed.stdout, resumed.stderr
+    assert "tickets read" in resumed.stderr
+    there = {ticket.number: ticket for ticket in db.session.scalars(select(DeskTicket))}
+    assert there.keys() == {ticket.ref for ticket in filed}
+    assert [note.text for note in there[filed[0].ref].notes] == [f"Merged into ticket {filed[4].ref}."]
+    assert [note.text for note in there[filed[4].ref].notes] == ["已电话联系"]
+    (note,) = there[filed[1].ref].notes
+    assert (note.uid, there[filed[1].ref].status) == (change.uid, "resolved")
+    assert blobs.get(note.files[0].sha256) == PDF.content
 
 
 def test_a_report_for_a_merged_ticket_goes_to_the_one_that_remains(tracker: RequestTracker, desk: Bench) -> None:

@@ -559,23 +559,37 @@ class RequestTrackerStore:
         return [*merged, *rows]
 
     def _told(self, rows: Sequence[Mapping[str, Any]]) -> tuple[StoreTicket, ...]:
-        texts = self._begun([str(row["id"]) for row in rows])
-        return tuple(self._ticket(row, texts.get(str(row["id"]), "")) for row in rows)
+        texts, remaining = self._begun([str(row["id"]) for row in rows]), self._remaining(rows)
+        return tuple(
+            self._ticket(row, texts.get(str(row["id"]), ""), remaining.get(_merged_into(row) or "", row))
+            for row in rows
+        )
 
-    def _ticket(self, row: Mapping[str, Any], text: str) -> StoreTicket:
+    def _remaining(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """What some of these were merged into: only there RT notes when that was, and who did it."""
+        known = {str(row["id"]): row for row in rows}
+        wanted = sorted({into for row in rows if (into := _merged_into(row))} - known.keys())
+        for start in range(0, len(wanted), PER_PAGE):
+            those = " OR ".join(f"id = {ref}" for ref in wanted[start : start + PER_PAGE])
+            found, _more = self._page_of_tickets(those, PER_PAGE)
+            known |= {str(row["id"]): row for row in found}
+        return known
+
+    def _ticket(self, row: Mapping[str, Any], text: str, touched: Mapping[str, Any]) -> StoreTicket:
+        """``touched``: the row that says when it changed last and by whom."""
         values = self._values(row)
         merged = _merged_into(row)
         return StoreTicket(
             ref=str(row["id"]),
             version=_version(row),
             opened=_moment(row["Created"]),
-            updated=_moment(row["LastUpdated"]),
+            updated=_moment(touched["LastUpdated"]),
             subject=row["Subject"],
             status="closed" if merged else self.words.statuses.ours(row["Status"], "in_progress"),
             text=marks.read(text).text,
             customer=values.pop("customer", None),
             asset=values.pop("asset", None),
-            changed_by=_name(row["LastUpdatedBy"]),
+            changed_by=_name(touched["LastUpdatedBy"]),
             merged_into=merged,
             fields={**self._asked(row), **values},
         )
