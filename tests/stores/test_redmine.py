@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from flask import Flask, Response
 from flask import request as asked
+from sqlalchemy import select
 
-from fieldapp.extensions import uuid7
+from fieldapp.extensions import db, uuid7
+from fieldapp.storage import blobs
+from fieldapp.sync.pull import pull, scan
 from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
+from fieldapp.tickets.desk.models import DeskTicket
 from fieldapp.tickets.mapping import Words
+from fieldapp.tickets.models import Ticket, TicketNews
 from fieldapp.tickets.store import (
     Change,
     Denied,
@@ -32,6 +40,7 @@ from fieldapp.tickets.store import (
 )
 from fieldapp.tickets.stores.redmine import RedmineStore
 from tests.stores.bench import Bench
+from tests.stores.moves import Move
 from tests.stores.redmine import ask, bench, project, server, store
 from tests.stores.redmine_server import Redmine
 from tests.stores.serving import serving
@@ -487,6 +496,72 @@ def test_a_ticket_that_was_closed_as_a_duplicate_says_of_which(
     now = desk.now(ticket.ref)
     assert (now.merged_into, desk.now(kept.ref).merged_into) == (kept.ref, None)
     assert now.version != ticket.version
+
+
+def test_what_ended_is_told_by_whom_and_what_is_hidden_or_deleted_is_noticed_by_the_slow_pass(
+    redmine: Redmine, desk: Bench
+) -> None:
+    deleted, closed, merged, remains, hidden, stays = (desk.filed() for _number in range(6))
+    pull(desk.store)
+    statuses = {row["name"]: row["id"] for row in ask(redmine, "GET", "/issue_statuses.json")["issue_statuses"]}
+    shut = {"issue": {"status_id": statuses["Closed"]}}
+    ask(redmine, "DELETE", f"/issues/{deleted.ref}.json")
+    ask(redmine, "PUT", f"/issues/{closed.ref}.json", shut, user="agent")
+    relation = {"issue_to_id": int(remains.ref), "relation_type": "duplicates"}
+    ask(redmine, "POST", f"/issues/{merged.ref}/relations.json", {"relation": relation})
+    ask(redmine, "PUT", f"/issues/{merged.ref}.json", shut, user="agent")
+    ask(redmine, "PUT", f"/issues/{hidden.ref}.json", {"issue": {"project_id": not_ours(redmine)}})
+
+    pull(desk.store)
+    assert not scan(desk.store, now=True)
+    assert scan(desk.store)
+
+    tickets = {ticket.ref: ticket for ticket in db.session.scalars(select(Ticket))}
+    assert {ref: ticket.ended for ref, ticket in tickets.items()} == {
+        deleted.ref: "gone",
+        closed.ref: "closed",
+        merged.ref: "merged",
+        remains.ref: None,
+        hidden.ref: "gone",
+        stays.ref: None,
+    }
+    assert tickets[merged.ref].merged_into == remains.ref
+    news = {(line.ticket.ref, line.kind): line.by for line in db.session.scalars(select(TicketNews))}
+    assert news[closed.ref, "changed"] == news[merged.ref, "merged"] == "Agent Example"
+    assert {ref for ref, kind in news if kind == "gone"} == {deleted.ref, hidden.ref}
+    assert stays.ref not in {ref for ref, _kind in news}
+
+
+def not_ours(redmine: Redmine) -> int:
+    """The number of a project that our user may not see."""
+    name = f"p-{secrets.token_hex(4)}"
+    asked = {"name": name, "identifier": name, "is_public": False, "tracker_ids": [1, 2, 3]}
+    return int(ask(redmine, "POST", "/projects.json", {"project": asked})["project"]["id"])
+
+
+@pytest.mark.crash
+def test_a_move_out_of_redmine_that_is_killed_goes_on_and_brings_everything_once(
+    redmine: Redmine, desk: Bench, tmp_path: Path
+) -> None:
+    filed = [desk.filed() for _number in range(5)]
+    change = change_of(filed[1], files=(PDF,), status="resolved")
+    desk.store.push(change)
+    place, secret = desk.store.words.place, redmine.keys["fieldapp"]  # type: ignore[attr-defined]
+    move = Move(folder=tmp_path, name="redmine", address=redmine.address, secret=secret, place=place)
+
+    dry = move.run("--dry-run")
+    assert "5 would be imported with 1 entries and 1 files" in dry.stdout, dry.stderr
+    assert move.arrived() == 0
+    killed = move.run(crash_at="in_import:2")
+    assert (killed.returncode, move.arrived()) == (-signal.SIGKILL, 2)
+    resumed = move.run()
+
+    assert "3 imported" in resumed.stdout, resumed.stderr
+    there = {ticket.number: ticket for ticket in db.session.scalars(select(DeskTicket))}
+    assert there.keys() == {ticket.ref for ticket in filed}
+    (note,) = there[filed[1].ref].notes
+    assert (note.uid, there[filed[1].ref].status) == (change.uid, "resolved")
+    assert blobs.get(note.files[0].sha256) == PDF.content
 
 
 def test_the_record_is_written_where_people_can_filter_for_it(
