@@ -15,6 +15,7 @@ from fieldapp.offline import answers
 from fieldapp.security import OFFICE, requires
 from fieldapp.tickets import labels, news
 from fieldapp.tickets.models import PullCursor, TicketNews
+from fieldapp.tickets.queries import number_into
 
 blueprint = Blueprint("news", __name__)
 FIELDS = {
@@ -70,7 +71,7 @@ def said(line: TicketNews) -> list[str]:
     """What changed, each field in a sentence; where our copy does not hold it, that something was written."""
     sentences = [_change(each["field"], each["before"], each["after"]) for each in line.changes]
     if line.kind == "merged":
-        return [_("It is a part of %(number)s now.", number=line.ticket.merged_into or "–"), *sentences]
+        return [_("It is a part of %(number)s now.", number=number_into(line.ticket) or "–"), *sentences]
     if line.kind == "gone":
         return [_("The ticket store does not have it any more. What we know of it stays here.")]
     if line.kind == "changed" and not sentences:

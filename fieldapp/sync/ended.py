@@ -18,7 +18,7 @@ from fieldapp.offline.operations import open_case
 from fieldapp.sync import echoes
 from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.operations import lose
-from fieldapp.tickets.queries import ticket_of
+from fieldapp.tickets.queries import number_into, ticket_of
 from fieldapp.tickets.store import Change, Receipt, Rejected, StoreError, TicketStore
 from fieldapp.visits.models import Visit
 
@@ -54,16 +54,8 @@ def _ask(visit: Visit) -> None:
         how=ticket.ended,
         at=at.isoformat(),
         ticket=ticket.number,
-        into=_number(ticket),
+        into=number_into(ticket),
     )
-
-
-def _number(ticket: Ticket) -> str:
-    """The number of the ticket that this one is a part of now, as people know it."""
-    if ticket.merged_into is None:
-        return ""
-    query = select(Ticket.number).where(Ticket.store == ticket.store, Ticket.ref == ticket.merged_into)
-    return db.session.scalar(query) or ticket.merged_into
 
 
 def _settle_what_goes_on() -> None:

@@ -24,6 +24,14 @@ def ticket_of(store: str, ref: str) -> Ticket | None:
     return db.session.scalar(select(Ticket).where(Ticket.store == store, Ticket.ref == ref))
 
 
+def number_into(ticket: Ticket) -> str:
+    """The number of the ticket that this one is a part of now, as people know it; empty when it is none's."""
+    if ticket.merged_into is None:
+        return ""
+    query = select(Ticket.number).where(Ticket.store == ticket.store, Ticket.ref == ticket.merged_into)
+    return db.session.scalar(query) or ticket.merged_into
+
+
 def unmet(row: PullCursor, limit: int) -> Sequence[Ticket]:
     """Tickets that the slow pass has not met since it started."""
     return db.session.scalars(select(Ticket).where(*_unmet(row)).order_by(Ticket.id).limit(limit)).all()

@@ -107,6 +107,26 @@ def test_a_line_is_seen_once_and_then_stands_among_the_seen_ones(desk: FlaskClie
     assert "Seen by 赵敏" in page(desk, "/dispatch/news?state=seen")
 
 
+def test_a_merge_names_the_other_ticket_by_the_number_that_people_know(desk: FlaskClient, tell: Tell) -> None:
+    opened = clock.now()
+    other = StoreTicket(
+        ref="9d385017c611",
+        version="1",
+        opened=opened,
+        updated=opened,
+        subject="?",
+        status="new",
+        fields={"number": "INC0042"},
+    )
+    take_in(other, quiet=True)
+
+    tell(status="closed", merged_into="9d385017c611")
+
+    html = page(desk, "/dispatch/news")
+    assert "It is a part of INC0042 now." in html
+    assert "9d385017c611" not in html
+
+
 def test_all_is_seen_up_to_what_the_page_showed(desk: FlaskClient, tell: Tell) -> None:
     tell(status="triaged")
     shown = db.session.scalars(select(TicketNews.id)).one()
