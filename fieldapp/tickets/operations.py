@@ -84,6 +84,8 @@ def _take_in(told: StoreTicket, at_hand: AtHand, store: str, *, quiet: bool, wro
         ticket = at_hand.tickets[told.ref] = Ticket(id=uuid7(), store=store, ref=told.ref, opened_at=told.opened)
         db.session.add(ticket)
     elif ticket.ended != "gone" and (ticket.version == told.version or told.updated < ticket.changed_at):
+        if ticket.version == told.version and ticket.customer_id is None:
+            _link(ticket, told, at_hand)  # the customer file may know by now whom the store means
         return ticket
     before = news.state_of(ticket)
     ours = _is_echo(ticket, told)

@@ -12,10 +12,11 @@ from fieldapp.tickets.store import StoreTicket
 
 
 def unknown(told: Iterable[StoreTicket], store: str) -> list[StoreTicket]:
-    """Those of a page that our copy does not have at this very version, each ``(ref, version)`` once."""
+    """Those of a page that our copy does not have at this very version, or without its customer; each ``(ref, version)`` once."""
     once = {(each.ref, each.version): each for each in told}
     query = select(Ticket.ref, Ticket.version).where(Ticket.store == store, Ticket.ref.in_({ref for ref, _v in once}))
-    here = {(ref, version) for ref, version in db.session.execute(query.where(Ticket.ended.is_distinct_from("gone")))}
+    query = query.where(Ticket.ended.is_distinct_from("gone"), Ticket.customer_id.is_not(None))
+    here = {(ref, version) for ref, version in db.session.execute(query)}
     return [each for key, each in once.items() if key not in here]
 
 

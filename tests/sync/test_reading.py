@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 
 from fieldapp import clock
 from fieldapp.config import ROOT
-from fieldapp.customers.models import Asset
+from fieldapp.customers.models import Asset, Customer
 from fieldapp.extensions import db, operation, uuid7
 from fieldapp.sync import pull as reading
 from fieldapp.sync.pull import pull, scan
 from fieldapp.tickets.desk.operations import Intake, file_ticket
 from fieldapp.tickets.models import PullCursor, Ticket, TicketNews
 from fieldapp.tickets.store import Page, Unreachable
-from tests.conftest import SECRET
+from tests.conftest import SECRET, add
 from tests.sync.telling import Telling, a_ticket
 
 
@@ -314,6 +314,21 @@ def test_a_pass_over_a_store_that_stays_at_its_cursor_ends_and_marks_nothing(sto
 def test_nothing_is_missed_before_everything_was_read_once(store: Telling) -> None:
     assert not scan(store, now=True)
     assert store.told == 0
+
+
+def test_a_customer_who_comes_into_the_file_later_is_linked_by_the_pass_without_news(store: Telling) -> None:
+    store.tickets["R-9"] = a_ticket("R-9", customer="C-2002")
+    store.log.append(store.tickets["R-9"])
+    pull(store)
+    before = db.session.scalar(select(func.count()).select_from(TicketNews))
+    add(Customer(number="C-2002", name="另一家公司"))
+
+    scan(store, now=True)
+
+    ticket = db.session.scalars(select(Ticket).where(Ticket.ref == "R-9")).one()
+    assert ticket.customer is not None
+    assert ticket.customer.number == "C-2002"
+    assert db.session.scalar(select(func.count()).select_from(TicketNews)) == before
 
 
 def test_a_change_that_the_feed_lost_is_found_by_the_pass(store: Telling) -> None:
