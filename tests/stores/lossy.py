@@ -9,22 +9,29 @@ import http.client
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
 READS = ("GET", "HEAD", "OPTIONS")
 
 
+def as_it_is(_number: int, status: int, answer: bytes) -> tuple[int, bytes]:
+    return status, answer
+
+
 @dataclass
 class Wire:
-    """``lost_requests`` of all requests do not arrive, ``lost_answers`` of the answers to writes are not heard."""
+    """``lost_requests`` of all requests do not arrive, ``lost_answers`` of the answers to writes are not heard. What is heard
+    has gone through ``twist``, which is given the number of the answer, its status and its body."""
 
     server_port: int
     lost_requests: float = 0.2
     lost_answers: float = 0.5
+    twist: Callable[[int, int, bytes], tuple[int, bytes]] = as_it_is
     rng: random.Random = field(default_factory=lambda: random.Random(20261122))
     port: int = 0
     passed: int = 0
@@ -44,7 +51,7 @@ class Wire:
 
 
 @contextmanager
-def before(server_port: int, **luck: float) -> Iterator[Wire]:
+def before(server_port: int, **luck: Any) -> Iterator[Wire]:
     """A bad wire before the server on this port of this machine; ``wire.port`` is where it listens."""
     wire = Wire(server_port, **luck)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(wire))
@@ -76,6 +83,7 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
             if answer_lost:
                 self.hang_up()
                 return
+            status, answer = wire.twist(wire.passed, status, answer)
             self.send_response_only(status)
             for name, value in headers:
                 if name.lower() not in HOP:

@@ -27,6 +27,7 @@ from fieldapp.i18n import _
 from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping, Words
+from fieldapp.tickets.reading import carefully, named
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -102,6 +103,7 @@ DEFAULTS = StoreMapping(
 )
 
 
+@carefully
 class JiraStore:
     """Tickets in a Jira service project."""
 
@@ -329,7 +331,7 @@ class JiraStore:
 
     def _seen(self, ref: str) -> _Seen:
         issue = self._get(f"/issue/{_quoted(ref)}", params={"fields": "status,updated,attachment"}, missing=ref)
-        files = {file["id"]: _file(file) for file in issue["fields"].get("attachment") or []}
+        files = {file["id"]: _file(file) for file in issue["fields"]["attachment"]}
         comments = list(self._comments(issue["id"]))
         marked = [each["id"] for each in comments if marks.read(_plain(each["body"])).uid]
         kept = self._properties(marked)
@@ -353,10 +355,11 @@ class JiraStore:
         for start in range(0, len(comments), MANY_IDS):
             ids = [int(each) for each in comments[start : start + MANY_IDS]]
             page = self._ask("POST", "/comment/list", params={"expand": "properties"}, json={"ids": ids}).json()
-            for comment in page["values"]:
-                values = {each["key"]: each["value"] for each in comment.get("properties") or []}
+            told = {comment["id"]: comment for comment in page["values"]}
+            for each in comments[start : start + MANY_IDS]:  # one that is left out would be taken for nobody's
+                values = {kept["key"]: kept["value"] for kept in told[each].get("properties") or []}
                 if PROPERTY in values:
-                    found[comment["id"]] = values[PROPERTY]
+                    found[each] = named(values[PROPERTY])
         return found
 
     # ---- one note, its files, its status --------------------------------------------------------------------

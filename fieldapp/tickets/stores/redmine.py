@@ -31,6 +31,7 @@ from fieldapp.i18n import _
 from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping, Words
+from fieldapp.tickets.reading import carefully
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -102,6 +103,7 @@ SIGNATURE, SECRET = "x-redmine-signature-256", "x-fieldapp-secret"
 Raw = Mapping[str, Any]
 
 
+@carefully
 class RedmineStore:
     """Tickets are issues of one project (``place``: its identifier) and of the projects below it."""
 
@@ -614,9 +616,7 @@ class _Issue:
 
     @classmethod
     def of(cls, raw: Raw) -> _Issue:
-        return cls(
-            raw, tuple(sorted((_Entry.of(each) for each in raw.get("journals", [])), key=lambda entry: entry.id))
-        )
+        return cls(raw, tuple(sorted((_Entry.of(each) for each in raw["journals"]), key=lambda entry: entry.id)))
 
     @property
     def ref(self) -> str:
@@ -703,7 +703,7 @@ class _Issue:
         """What came with the entry, and what was attached for our key without it."""
         came = entry.brought if entry else frozenset()
         ours = f"{OUR_FILE}{uid}" if uid else None
-        files = self.raw.get("attachments", [])
+        files = self.raw["attachments"]
         found = [each for each in files if str(each["id"]) in came or (ours and each["description"] == ours)]
         return sorted(found, key=lambda each: int(each["id"]))
 

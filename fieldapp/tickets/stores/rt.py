@@ -37,6 +37,7 @@ from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping, Words
 from fieldapp.tickets.models import CHANNELS, TYPES
+from fieldapp.tickets.reading import carefully, listed
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -127,6 +128,7 @@ class Entry:
     uid: str | None
 
 
+@carefully
 class RequestTrackerStore:
     """Tickets of one queue. ``options``: ``feed``, TicketSQL of the tickets to read instead of the queue's;
     ``max_file``, bytes, where RT's ``$MaxAttachmentSize`` was changed."""
@@ -545,7 +547,7 @@ class RequestTrackerStore:
             **TICKET,
         }
         found = self._ask("GET", "/tickets", params=params).json()
-        rows = list(found["items"])
+        rows = listed(found["items"])
         total = found.get("total")
         return rows, bool(rows) if total is None else int(total) > len(rows)
 
@@ -688,6 +690,8 @@ class RequestTrackerStore:
             found = self._page(path, {**params, "page": page}, body=body)
             if not found:
                 break
+            if found == rows[-len(found) :]:
+                raise ValueError("page")  # the same once more: it would go on for ever
             rows += found
             if enough is not None and len(rows) >= enough:
                 break
@@ -696,7 +700,7 @@ class RequestTrackerStore:
     def _page(self, path: str, params: Mapping[str, Any], *, body: Any = None) -> list[dict[str, Any]]:
         method = "GET" if body is None else "POST"
         found = self._ask(method, path, params={"per_page": PER_PAGE, **params}, json=body).json()
-        return list(found.get("items") or ())
+        return listed(found["items"])
 
     # ---- asking -----------------------------------------------------------------------------------------
 

@@ -13,8 +13,7 @@ import hmac
 import json
 import mimetypes
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -25,6 +24,7 @@ from fieldapp.extensions import uuid7
 from fieldapp.i18n import _
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping, Words
+from fieldapp.tickets.reading import carefully
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -121,6 +121,7 @@ class _Note:
     files: Mapping[str, str]
 
 
+@carefully
 class SalesforceStore:
     """Logged in by client credentials; the token is kept, and asked for once more when it has ended."""
 
@@ -304,12 +305,9 @@ class SalesforceStore:
         named = [{**part, "referenceId": f"part{n}"} for n, part in enumerate(parts)]
         body = {"allOrNone": True, "collateSubrequests": False, "compositeRequest": named}
         answers = self._ask("POST", f"{self.base}/composite", json=body).json()
-        with _understood():
-            causes = [
-                (each["httpStatusCode"], error)
-                for each in answers["compositeResponse"]
-                for error in _errors(each["body"])
-            ]
+        causes = [
+            (each["httpStatusCode"], error) for each in answers["compositeResponse"] for error in _errors(each["body"])
+        ]
         for status, error in causes:
             if status == 412:
                 return False
@@ -325,6 +323,8 @@ class SalesforceStore:
             return None
         if len(rows) > 1:
             raise Rejected(_("The key %(uid)s stands there more than once: make the field unique.", uid=uid))
+        if rows[0][KEY] != uid:
+            raise ValueError(KEY)
         return self._note(rows[0])
 
     def _note(self, row: dict[str, Any]) -> _Note:
@@ -353,6 +353,8 @@ class SalesforceStore:
         rows = self._cases(f"WHERE Id = {_quoted(ref)}") if ID.fullmatch(ref) else []
         if not rows or (rows[0]["IsDeleted"] and not rows[0]["MasterRecordId"]):
             raise Rejected(_("There is no ticket %(number)s.", number=ref))
+        if rows[0]["Id"][:15] != ref[:15]:  # what follows is for the upper and lower case of the 15 before
+            raise ValueError("Id")
         return rows[0]
 
     def _cases(self, rest: str) -> list[dict[str, Any]]:
@@ -363,12 +365,14 @@ class SalesforceStore:
         soql = " ".join(("SELECT", ", ".join(names), "FROM", of, rest)).strip()
         rows: list[dict[str, Any]] = []
         page = self._ask("GET", f"{self.base}/{how}", params={"q": soql}).json()
-        with _understood():
-            while True:
-                rows += page["records"]
-                if page["done"]:
-                    return rows
-                page = self._ask("GET", page["nextRecordsUrl"]).json()
+        while True:
+            rows += page["records"]
+            if page["done"]:
+                return rows
+            following = self._ask("GET", page["nextRecordsUrl"]).json()
+            if not following["done"] and following["nextRecordsUrl"] == page["nextRecordsUrl"]:
+                raise ValueError("nextRecordsUrl")  # it would go on for ever
+            page = following
 
     # ---- the log-in -------------------------------------------------------------------------------------
 
@@ -586,15 +590,6 @@ def _literal(moment: datetime) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-@contextmanager
-def _understood() -> Iterator[None]:
-    """Reading what the platform said: what is not of its form is not its answer (raises Unreachable)."""
-    try:
-        yield
-    except (KeyError, TypeError) as error:
-        raise Unreachable(_("The ticket store answered with something that is not its data.")) from error
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------

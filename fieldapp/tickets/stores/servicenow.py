@@ -29,6 +29,7 @@ from fieldapp.i18n import _
 from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping, Words
+from fieldapp.tickets.reading import carefully
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -132,6 +133,7 @@ DEFAULTS = StoreMapping(
 )
 
 
+@carefully
 class ServiceNowStore:
     """Tickets in a table of a ServiceNow instance."""
 
@@ -390,7 +392,7 @@ class ServiceNowStore:
 
     def _count(self, ref: str) -> str:
         """How often the record was changed so far: to see later whether anybody changed it after us."""
-        return str(self._record(ref, ["sys_mod_count"], display="false")["sys_mod_count"])
+        return str(int(self._record(ref, ["sys_mod_count"], display="false")["sys_mod_count"]))
 
     def _entry(self, change: Change, state: str) -> dict[str, str]:
         files = " files=" + ",".join(_key(file) for file in change.files) if change.files else ""

@@ -11,8 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +24,7 @@ from fieldapp.extensions import uuid7
 from fieldapp.i18n import _
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import OURS, StoreMapping, Words
+from fieldapp.tickets.reading import carefully
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -41,7 +41,6 @@ from fieldapp.tickets.store import (
     StoreFile,
     StoreNote,
     StoreTicket,
-    Unreachable,
 )
 from fieldapp.tickets.wire import Answer, Wire
 
@@ -64,6 +63,7 @@ class _Told:
     sha256s: tuple[str, ...]
 
 
+@carefully
 class WebhookStore:
     """A bridge to some other ticket system. It takes each uid once, so find and write cannot race."""
 
@@ -86,24 +86,20 @@ class WebhookStore:
 
     def changes(self, cursor: str, limit: int) -> Page:
         page = self._read(f"/tickets?{urlencode({'after': cursor, 'limit': limit})}")
-        with _understood():
-            tickets = tuple(self._ticket(each) for each in page["tickets"])
-            return Page(tickets=tickets, cursor=_text(page["cursor"]), more=page["more"] is True)
+        tickets = tuple(self._ticket(each) for each in page["tickets"])
+        return Page(tickets=tickets, cursor=_text(page["cursor"]), more=page["more"] is True)
 
     def ticket(self, ref: str) -> StoreTicket:
         told = self._read(f"/tickets/{_quoted(ref)}")
-        with _understood():
-            return self._ticket(told)
+        return self._ticket(told)
 
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
         page = self._read(f"/tickets?{urlencode({'customer': customer, 'limit': limit})}")
-        with _understood():
-            return tuple(self._ticket(each) for each in page["tickets"][:limit])
+        return tuple(self._ticket(each) for each in page["tickets"][:limit])
 
     def thread(self, ticket: str) -> tuple[StoreNote, ...]:
         page = self._read(f"/tickets/{_quoted(ticket)}/notes")
-        with _understood():
-            return tuple(_note(each) for each in page["notes"])
+        return tuple(_note(each) for each in page["notes"])
 
     def content(self, file: StoreFile) -> bytes:
         return self._get(f"/files/{_quoted(file.ref)}").body
@@ -152,10 +148,9 @@ class WebhookStore:
 
     def check(self) -> tuple[Flaw, ...]:
         about = self._read("/about")
-        with _understood():
-            if about["protocol"] != PROTOCOL:
-                return (_other_protocol(about["protocol"]),)
-            known = {_text(each).casefold() for each in about["statuses"]}
+        if about["protocol"] != PROTOCOL:
+            return (_other_protocol(about["protocol"]),)
+        known = {_text(each).casefold() for each in about["statuses"]}
         words = {word for word in self.words.statuses.write.values() if word}
         return tuple(_unknown_status(word) for word in sorted(words) if word.casefold() not in known)
 
@@ -179,17 +174,16 @@ class WebhookStore:
         if answer.status == 404:
             return None
         told = answer.json()
-        with _understood():
-            receipt = Receipt(
-                uid=_text(told["uid"]),
-                ticket=_text(told["ticket"]),
-                ref=_text(told["ref"]),
-                complete=told["complete"] is True,
-            )
-            if receipt.uid != uid:
-                raise ValueError("uid")
-            hashes = tuple(_text(each["sha256"]) for each in told.get("files", ()))
-            return _Told(receipt, told.get("left_status") is True, hashes)
+        receipt = Receipt(
+            uid=_text(told["uid"]),
+            ticket=_text(told["ticket"]),
+            ref=_text(told["ref"]),
+            complete=told["complete"] is True,
+        )
+        if receipt.uid != uid:
+            raise ValueError("uid")
+        hashes = tuple(_text(each["sha256"]) for each in told.get("files", ()))
+        return _Told(receipt, told.get("left_status") is True, hashes)
 
     def _read(self, path: str) -> Any:
         return self._get(path).json()
@@ -312,16 +306,6 @@ def _note(told: Any) -> StoreNote:
         uid=told.get("uid") or None,
         files=files,
     )
-
-
-@contextmanager
-def _understood() -> Iterator[None]:
-    """Reading what the bridge said: a field that is missing or wrong is told by its name (raises Unreachable)."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        sentence = _("The ticket store's answer lacks something, or has it wrong: %(what)s", what=error)
-        raise Unreachable(sentence) from error
 
 
 def _text(told: Any) -> str:

@@ -25,6 +25,7 @@ from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping, Words
 from fieldapp.tickets.models import CHANNELS, TYPES
+from fieldapp.tickets.reading import carefully, listed
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -95,6 +96,7 @@ LEFT = "fieldapp: status left to a person"  # the subject of a note whose status
 MAX_FILE = 36_000_000  # the web server that its packages set up takes 50 MB; base64 makes a file a third larger
 
 
+@carefully
 class ZammadStore:
     """Tickets are named by their id (the number that people see is a field)."""
 
@@ -319,8 +321,10 @@ class ZammadStore:
         answer = self.wire.ask("GET", path, params={"expand": "true"}, accept=(404,))
         if answer.status == 404:
             raise Rejected(_("There is no ticket %(number)s.", number=ref))
-        rows = sorted(answer.json(), key=lambda row: int(row["id"]))
-        return [row for row in rows[1:] if row.get("sender") != "System"]
+        told = sorted(listed(answer.json()), key=lambda row: int(row["id"]))
+        if not told and self._row(ref)["article_ids"]:  # to take this for "no note of ours" would be to write it again
+            raise Retry(_("The ticket store shows nothing of what stands in ticket %(number)s.", number=ref))
+        return [row for row in told[1:] if row.get("sender") != "System"]
 
     def _ours(self, uid: str, ref: str) -> dict[str, Any] | None:
         """Our note, in the ticket or in the one that it was merged into: its articles went there."""
@@ -522,7 +526,7 @@ def _if_ours(word: str | None, known: Sequence[str]) -> str:
 
 
 def _text(article: Mapping[str, Any]) -> str:
-    body = str(article.get("body") or "")
+    body = article["body"] or ""
     if "html" not in str(article.get("content_type") or ""):
         return body
     reader = _Reader()

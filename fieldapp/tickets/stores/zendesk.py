@@ -24,6 +24,7 @@ from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.mapping import StoreMapping, Words
 from fieldapp.tickets.models import CHANNELS, TYPES
+from fieldapp.tickets.reading import carefully
 from fieldapp.tickets.store import (
     Caps,
     Change,
@@ -89,6 +90,7 @@ MERGED = "closed_by_merge"  # the tag of a ticket that became a part of another
 SHIELD = "\u2060"  # takes no room; without it Zendesk reads {{ and {% as placeholders and puts something in their place
 
 
+@carefully
 class ZendeskStore:
     """Tickets are named by their number."""
 
@@ -328,7 +330,9 @@ class ZendeskStore:
             yield told
             if not told["meta"]["has_more"]:
                 return
-            after = {"page[after]": told["meta"]["after_cursor"]}
+            before, after = after, {"page[after]": told["meta"]["after_cursor"]}
+            if after == before:
+                raise ValueError("after_cursor")  # it would go on for ever
 
     def _ours(self, uid: str, ref: str) -> dict[str, Any] | None:
         return next((row for row in self._comments(ref) if marks.read(_unshielded(row["body"])).uid == uid), None)
