@@ -183,6 +183,19 @@ def test_what_others_write_is_read_as_plain_text_with_its_author(zammads: Bench,
     assert (note.text, note.author, note.uid) == ("昨天停过电\n<又停了>", "陈晓 <chen@example.com>", None)
 
 
+def test_a_note_of_ours_in_a_ticket_that_a_program_filed_without_a_text_is_found(
+    zammads: Bench, zammad: Zammad
+) -> None:
+    ticket = zammads.filed()
+    zammad.articles.clear()
+
+    change = zammads.push(ticket, status="resolved")
+
+    assert zammads.store.push(change).complete
+    assert [note.uid for note in zammads.store.thread(ticket.ref)] == [change.uid]
+    assert zammads.store.ticket(ticket.ref).status == zammads.told("resolved")
+
+
 def test_a_merged_ticket_names_the_one_that_it_became_a_part_of(zammads: Bench, zammad: Zammad) -> None:
     target, source = zammads.filed(), zammads.filed()
 
@@ -345,6 +358,16 @@ def test_a_search_that_does_not_look_at_its_conditions_is_a_flaw(zammads: Bench,
     (flaw,) = zammads.store.check()
 
     assert "search" in flaw.says
+
+
+def test_a_search_that_does_not_look_at_its_conditions_is_not_believed(zammads: Bench, zammad: Zammad) -> None:
+    zammads.filed(customer="C-somebody-else")
+    zammad.honours_conditions = False
+
+    assert zammads.history() == ()
+    with pytest.raises(Rejected, match="does not look at what it is asked for"):
+        zammads.store.create(NewTicket(uid=str(uuid7()), subject="打印机卡纸", text="每天早上"))
+    assert len(zammad.tickets) == 1
 
 
 # ---- webhooks --------------------------------------------------------------------------------------------

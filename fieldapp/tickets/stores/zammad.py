@@ -131,7 +131,8 @@ class ZammadStore:
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
         condition = {self._field("customer"): ("is", customer)}
         found = self._search(condition, sort="created_at,id", order="desc,desc", page=1, rows=min(limit, MOST_ROWS))
-        return tuple(self._told(row) for row in found.json())
+        told = (self._told(row) for row in found.json() if row.get(self._field("customer")) == customer)
+        return tuple(told)
 
     def thread(self, ticket: str) -> tuple[StoreNote, ...]:
         return tuple(_note(article) for article in self._articles(ticket))
@@ -183,14 +184,22 @@ class ZammadStore:
     def create(self, new: NewTicket) -> StoreTicket:
         if not new.subject.strip():
             raise Rejected(_("A ticket needs a subject."))
-        uid_is = {self._field("uid"): ("is", new.uid)}
-        found = self._search(uid_is, sort="id", order="asc", page=1, rows=1).json()
-        if not found:
+        filed = self._filed(new.uid)
+        if filed is None:
             self.wire.ask("POST", "/api/v1/tickets", json=self._filing(new))
-            found = self._search(uid_is, sort="id", order="asc", page=1, rows=1).json()
-        if not found:
+            filed = self._filed(new.uid)
+        if filed is None:
             raise Retry(_("The ticket was filed, but cannot be read back yet."))
-        return self._told(found[0])
+        return self._told(filed)
+
+    def _filed(self, uid: str) -> dict[str, Any] | None:
+        """The ticket under our key. A condition that Zammad does not understand is no condition to it: then anything comes,
+        and what does not carry the key is nothing to go by (raises Rejected)."""
+        field = self._field("uid")
+        found = listed(self._search({field: ("is", uid)}, sort="id", order="asc", page=1, rows=1).json())
+        if found and found[0].get(field) != uid:
+            raise Rejected(_("The store's search does not look at what it is asked for."))
+        return found[0] if found else None
 
     def _write(self, change: Change, state: str | None, *, subject: str = "") -> None:
         """Note, files and state in one request: Zammad holds the ticket's lock until all of them are in."""
@@ -316,7 +325,8 @@ class ZammadStore:
         return row
 
     def _articles(self, ref: str) -> list[dict[str, Any]]:
-        """What was written after the first article, which is the ticket's own text; what Zammad says itself is left out."""
+        """What was written after the first article, which is the ticket's own text unless a program filed it without any;
+        what Zammad says itself is left out."""
         path = f"/api/v1/ticket_articles/by_ticket/{quote(ref, safe='')}"
         answer = self.wire.ask("GET", path, params={"expand": "true"}, accept=(404,))
         if answer.status == 404:
@@ -324,7 +334,8 @@ class ZammadStore:
         told = sorted(listed(answer.json()), key=lambda row: int(row["id"]))
         if not told and self._row(ref)["article_ids"]:  # to take this for "no note of ours" would be to write it again
             raise Retry(_("The ticket store shows nothing of what stands in ticket %(number)s.", number=ref))
-        return [row for row in told[1:] if row.get("sender") != "System"]
+        begun_without = bool(told) and marks.read(_text(told[0])).uid is not None
+        return [row for row in told[0 if begun_without else 1 :] if row.get("sender") != "System"]
 
     def _ours(self, uid: str, ref: str) -> dict[str, Any] | None:
         """Our note, in the ticket or in the one that it was merged into: its articles went there."""
