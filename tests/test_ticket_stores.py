@@ -129,6 +129,27 @@ def test_a_long_chinese_text_arrives_to_the_letter(bench: Bench) -> None:
     assert bench.ours(change)[0].text == text.strip()
 
 
+def test_what_no_text_can_hold_keeps_no_note_from_arriving(bench: Bench) -> None:
+    ticket = bench.filed()
+    typed = "已更换\x00电源\x07，\x1b[31m红色\x1b[0m\ud83d。\r\n第二行\uffff"
+
+    change = bench.push(ticket, typed, author="王\x00磊")
+
+    bench.store.push(change)
+    (note,) = bench.store.thread(ticket.ref)
+    assert note.text == "已更换\ufffd电源\ufffd，\ufffd[31m红色\ufffd[0m\ufffd。\n第二行\ufffd"
+    assert (note.author, note.uid) == ("王\ufffd磊", change.uid)
+
+
+def test_a_ticket_with_what_no_text_can_hold_is_filed_once(bench: Bench) -> None:
+    new = NewTicket(uid=str(uuid7()), subject="打印\x00机", text="每天\x00早上", customer=bench.customer)
+
+    first, second = bench.store.create(new), bench.store.create(new)
+
+    assert first.ref == second.ref
+    assert (first.subject, first.text) == ("打印\ufffd机", "每天\ufffd早上")
+
+
 # ---- the guard -------------------------------------------------------------------------------------------
 
 

@@ -6,10 +6,20 @@ One worker per uid at a time (the outbox's lease): find and write is atomic in h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
+
+NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def as_text(text: str) -> str:
+    """Text as every store can hold it: plain line ends, and a mark in place of control characters and halves of characters,
+    as the printed report has it. A database refuses them or ends the text there, and a signed record cannot be typed anew.
+    """
+    return NOT_TEXT.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +103,10 @@ class Change:
     status: str | None = None
     base: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "note", as_text(self.note))
+        object.__setattr__(self, "author", as_text(self.author))
+
     def missing_among(self, there: Iterable[StoreFile]) -> list[str]:
         """Names of its files that are not there in their full size; each of those that are there counts once."""
         left = [(file.name, file.size) for file in there]
@@ -116,6 +130,10 @@ class NewTicket:
     customer: str | None = None
     asset: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", as_text(self.subject))
+        object.__setattr__(self, "text", as_text(self.text))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,7 +167,7 @@ class Double:
             number = f"customfield_{found[1]}"
             if number not in self.numbers():
                 raise Refusal(400, [f"Field 'cf[{found[1]}]' does not exist or you do not have permission to view it."])
-            wanted = found[2].replace('\\"', '"').strip('"')
+            wanted = unescaped(unescaped(found[2]).strip('"'))  # a text of JQL, and in it a phrase
             # Words are compared without regard to case, wherever they stand: the search is an index of words.
             return wanted.casefold() in (issue["fields"].get(number) or "").casefold()
         raise Refusal(400, [f"Error in the JQL Query: {condition}"])
@@ -183,6 +183,10 @@ class Double:
         if found is None:
             raise Refusal(404, ["Issue does not exist or you do not have permission to see it."])
         return found
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def moment(text: str) -> datetime:
