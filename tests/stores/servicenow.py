@@ -1,16 +1,19 @@
 """A double of a ServiceNow instance, written from ServiceNow's public documents:
 
-- "Table API", https://www.servicenow.com/docs/r/zurich/api-reference/rest-apis/c_TableAPI.html : sysparm_query, sysparm_fields,
-  sysparm_limit and sysparm_offset, sysparm_display_value, X-Total-Count (rows that are kept from us are counted and left out).
+- "Table API", https://www.servicenow.com/docs/r/zurich/api-reference/rest-apis/c_TableAPI.html : sysparm_query (an invalid part of
+  it, such as an unknown field, is ignored unless glide.invalid_query.returns_no_rows is set; a value may be a script,
+  ``javascript:…``), sysparm_fields, sysparm_limit (counted before rights are looked at) and sysparm_offset,
+  sysparm_display_value (database values of dates are UTC), X-Total-Count.
+- "GlideStringUtil", https://www.servicenow.com/docs/r/zurich/api-reference/server-api-reference/GlideStringUtilScopedAPI.html :
+  ``^`` inside a value of a query is written ``^^`` (escapeQueryTermSeparator).
+- "Render journal field entries as HTML", in Platform Administration: what stands between [code] and [/code] is shown as HTML.
 - "Table API FAQs", KB0534905, https://support.servicenow.com/kb?id=kb_article_view&sysparm_article=KB0534905 : UTC unless asked.
 - "Attachment API", https://www.servicenow.com/docs/r/zurich/api-reference/rest-apis/c_AttachmentAPI.html : POST attachment/file,
-  com.glide.attachment.max_size; the hash is a SHA-256 ("NowAttachmentService class", cllent-mobile-api-reference).
+  com.glide.attachment.max_size (1024 MB unless changed), sysparm_limit (1000 unless given) and sysparm_offset; the hash is a SHA-256 ("NowAttachmentService class", cllent-mobile-api-reference).
 - "Inbound REST API rate limiting", https://www.servicenow.com/docs/r/zurich/api-reference/rest-api-explorer/inbound-REST-API-rate-limiting.html :
   429 with Retry-After, X-RateLimit-Limit, X-RateLimit-Reset, X-RateLimit-Rule.
 - What 403 may mean (rights, business rule, data policy): the response codes in IBM's TADDM guide, appendix C,
   http://www-01.ibm.com/support/knowledgecenter/SSPLFC_7.3.0/com.ibm.taddm.doc_7.3/AdminGuide/r_cmdb_snow_appendix_c.html .
-- glide.invalid_query.returns_no_rows: an unknown field of a query is dropped, so that all records come
-  (https://community.servicenow.com/community/develop/blog/authors/catie.carmody).
 - "Journal field type", https://www.servicenow.com/docs/r/washingtondc/platform-administration/c_JournalFields.html , and that a
   regular user does not see sys_journal_field, https://konverso.atlassian.net/wiki/spaces/IMAPI/pages/2997682181 .
 - "GlideCertificateEncryption", https://www.servicenow.com/docs/r/zurich/api-reference/server-api-reference/c_GlideCertificateEncryptionAPI.html .
@@ -80,6 +83,7 @@ class Double:
     limited: int = 0
     lost: list[tuple[str, str]] = field(default_factory=list)
     asleep: bool = False
+    ran: list[str] = field(default_factory=list)  # scripts that a query brought along
 
     # ---- records ----------------------------------------------------------------------------------------
 
@@ -162,6 +166,8 @@ class Double:
 
     def meets(self, row: dict[str, str], name: str, operator: str, value: str) -> bool:
         own = row.get(name, "")
+        if value.startswith("javascript:"):
+            self.ran.append(value)
         if name.endswith("_on") and operator != "=":
             value = (datetime.fromisoformat(value) - self.zone).strftime("%Y-%m-%d %H:%M:%S")
         if operator == "IN":
@@ -267,9 +273,9 @@ def served(double: Double) -> Flask:
         if "sys_attachment" in double.hidden:
             raise Refusal(403, "Insufficient rights", "ACL restricts reading sys_attachment")
         columns = ["sys_id", "table_name", "table_sys_id", "sys_created_on"]
-        return {
-            "result": double.matching(list(double.attachments.values()), columns, request.args.get("sysparm_query", ""))
-        }
+        found = double.matching(list(double.attachments.values()), columns, request.args.get("sysparm_query", ""))
+        start, many = request.args.get("sysparm_offset", 0, int), request.args.get("sysparm_limit", 1000, int)
+        return {"result": found[start : start + many]}
 
     @app.post(f"{ATTACHMENT}/file")
     def attach() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from base64 import b64encode
 from datetime import timedelta
 from typing import Any
@@ -165,6 +166,59 @@ def test_a_file_that_somebody_removed_is_put_there_again(
     assert receipt.complete
     assert len(double.attachments) == 1
     assert texts(store, ticket) == ["已更换电源"]
+
+
+def test_a_record_with_more_files_than_a_page_has_ours_once(
+    double: Double, store: ServiceNowStore, ticket: StoreTicket
+) -> None:
+    for number in range(600):
+        told = {"table_name": "incident", "table_sys_id": ticket.ref, "sys_created_on": "2020-01-01 00:00:00"}
+        told |= {"sys_id": f"{number:032}", "file_name": f"{number}.log", "content_type": "text/plain"}
+        double.attachments[told["sys_id"]] = {**told, "size_bytes": "1", "hash": f"{number:064}"}
+    change = done(ticket)
+
+    first, second = store.push(change), store.push(change)
+
+    assert first == second
+    assert len(double.attachments) == 601
+    assert [file.name for file in store.thread(ticket.ref)[0].files] == ["SR-1.pdf"]
+
+
+def test_a_thread_of_three_thousand_notes_is_read_to_its_end(
+    double: Double, store: ServiceNowStore, ticket: StoreTicket
+) -> None:
+    change = done(ticket)
+    store.push(change)
+    for number in range(3000):
+        double.note(double.incidents[ticket.ref], "comments", f"{number}", "li.ting")
+
+    assert store.push(change).complete
+    assert len(store.thread(ticket.ref)) == 3001
+
+
+def test_a_note_is_shown_as_it_was_written_and_never_as_html(
+    double: Double, store: ServiceNowStore, ticket: StoreTicket
+) -> None:
+    text = "[code]<img src=x onerror=alert(1)>[/CODE] [codes]"
+
+    store.push(done(ticket, note=text))
+
+    assert not re.search(r"\[/?code\]", double.journal[0]["value"], re.IGNORECASE)
+    assert texts(store, ticket) == [text]
+
+
+def test_a_customers_number_is_compared_and_never_run(double: Double, store: ServiceNowStore) -> None:
+    store.create(new())
+
+    assert store.history("javascript:gs.getUserID()", 10) == ()
+    assert double.ran == []
+
+
+def test_a_customers_number_with_the_sign_that_separates_conditions_is_found(store: ServiceNowStore) -> None:
+    number = "C^NQactive=true^ORDERBYnumber"
+    mine, _other = store.create(new(customer=number)), store.create(new(customer="C"))
+
+    assert [ticket.ref for ticket in store.history(number, 10)] == [mine.ref]
 
 
 def test_a_file_without_a_hash_is_known_by_its_content(

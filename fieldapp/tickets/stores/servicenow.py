@@ -58,6 +58,8 @@ MANY = 500
 KEY = 16  # hex digits of a file's SHA-256 in the note
 MOST_CLOSE_NOTES = 4000
 SIGNATURE = "x-fieldapp-signature"
+SHIELD = "\u2060"  # takes no room; without it the journal shows what stands between [code] and [/code] as HTML
+CODE = re.compile(r"\[(?=/?code\])", re.IGNORECASE)
 REFUSALS = ("business rule", "data policy")
 # The line before our mark, such as [fieldapp files=1a2b…,3c4d… state=6 after=12] or [fieldapp state=left].
 TAIL = re.compile(
@@ -175,6 +177,8 @@ class ServiceNowStore:
         return self._told(self._record(ref, self._asked(), display="false"))
 
     def history(self, customer: str, limit: int) -> tuple[StoreTicket, ...]:
+        if customer.casefold().startswith("javascript:"):  # the instance would run it instead of comparing it
+            return ()
         query = f"{self._field('customer')}={_literal(customer)}^ORDERBYDESCsys_created_on^ORDERBYDESCnumber"
         rows = self._page(self.words.place, query, self._asked(), limit).json()["result"]
         told = tuple(self._told(row) for row in rows)
@@ -309,7 +313,7 @@ class ServiceNowStore:
         return _Seen(record, by_key, tuple(notes))
 
     def _note(self, entry: Mapping[str, str], files: Mapping[str, StoreFile]) -> _Note:
-        plain = entry["value"].replace("\r\n", "\n")
+        plain = entry["value"].replace("\r\n", "\n").replace(f"[{SHIELD}", "[")
         marked = marks.read(plain) if entry["element"] == self.words.options["note"] else marks.Marked(plain, "", None)
         tail = TAIL.search(marked.text) if marked.uid else None
         keys = tuple((tail["files"] or "").split(",")) if tail and tail["files"] else ()
@@ -325,9 +329,8 @@ class ServiceNowStore:
         return _Note(told, keys, tail["state"] if tail else None, after)
 
     def _files(self, ref: str) -> Iterator[StoreFile]:
-        query = f"table_name={self.words.place}^table_sys_id={_literal(ref)}^ORDERBYsys_created_on"
-        params = {"sysparm_query": query, "sysparm_limit": MANY}
-        for row in self._ask("GET", ATTACHMENT, params=params).json()["result"]:
+        query = f"table_name={self.words.place}^table_sys_id={_literal(ref)}^ORDERBYsys_created_on^ORDERBYsys_id"
+        for row in self._attachments(query):
             file = StoreFile(
                 name=row["file_name"],
                 media_type=row["content_type"],
@@ -336,6 +339,17 @@ class ServiceNowStore:
                 ref=row["sys_id"],
             )
             yield file if file.sha256 else replace(file, sha256=_sha256(self.content(file)))
+
+    def _attachments(self, query: str) -> Iterator[Any]:
+        """All of them, by pages; the attachment API tells no count."""
+        start = 0
+        while True:
+            params = {"sysparm_query": query, "sysparm_limit": MANY, "sysparm_offset": start}
+            page = self._ask("GET", ATTACHMENT, params=params).json()["result"]
+            yield from page
+            start += MANY
+            if len(page) < MANY:
+                return
 
     def _ours(self, uid: str, seen: _Seen) -> _Note | None:
         """Our note. One that stands in the record but is kept from us would be written again and again: Denied."""
@@ -399,7 +413,7 @@ class ServiceNowStore:
         needed = files or state or TAIL.search(change.note)  # a text that ends like our line gets one of ours behind it
         tail = f"\n\n[fieldapp{files}{state}]" if needed else ""
         text = marks.mark(f"{change.note}{tail}", author=change.author, uid=change.uid)
-        return {self.words.options["note"]: text}
+        return {self.words.options["note"]: CODE.sub(f"[{SHIELD}", text)}
 
     def _state_fields(self, wanted: str, change: Change) -> dict[str, str]:
         """The state, and what a fresh installation asks for with it."""
