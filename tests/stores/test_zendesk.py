@@ -23,10 +23,23 @@ from fieldapp.tickets.store import (
     Unreachable,
 )
 from fieldapp.tickets.stores.zendesk import DEFAULTS
+from fieldapp.tickets.wire import kept
 from tests.stores.bench import Bench
 from tests.stores.changes import until_it_stands
 from tests.stores.lossy import before
-from tests.stores.zendesk import HOOK, PRIORITIES, STATUSES, TOKEN, Zendesk, at, bench
+from tests.stores.zendesk import (
+    CLIENT,
+    HOOK,
+    PRIORITIES,
+    SECRET,
+    STATUSES,
+    TOKEN,
+    TOKENS_LAST,
+    USER,
+    Zendesk,
+    at,
+    bench,
+)
 
 PDF = NewFile(name="SR-20261121-0007-v1-1a2b3c4d.pdf", media_type="application/pdf", content=b"%PDF-1.7 \x00\xff" * 500)
 
@@ -281,7 +294,7 @@ def test_the_host_that_gives_the_bytes_is_not_given_our_credentials(zendesks: Be
     (sent,) = zendesk.seen_elsewhere
     assert content == PDF.content
     assert "Authorization" not in sent
-    assert TOKEN not in str(sent)
+    assert not any(secret in str(sent) for secret in (SECRET, *zendesk.tokens))
 
 
 def test_a_host_that_the_settings_do_not_name_is_not_asked(zendesks: Bench, zendesk: Zendesk) -> None:
@@ -309,9 +322,56 @@ def test_a_name_that_only_ends_like_the_known_host_is_not_asked(zendesks: Bench,
 # ---- refusals --------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_token_is_denied(zendesks: Bench) -> None:
+@pytest.mark.parametrize("user", [CLIENT, USER])
+def test_a_wrong_secret_is_denied(zendesks: Bench, user: str) -> None:
+    with pytest.raises(Denied) as caught:
+        at(f"http://127.0.0.1:{zendesks.port}", user=user, secret="somebody-elses").check()
+
+    assert "somebody-elses" not in str(caught.value)
+
+
+def test_one_log_in_serves_until_it_ends_and_is_then_replaced_once(zendesks: Bench, zendesk: Zendesk) -> None:
+    ticket = zendesks.filed()
+    zendesks.push(ticket, "上午")
+    assert len(zendesk.tokens) == 1
+    zendesk.ahead += TOKENS_LAST
+
+    zendesks.push(ticket, "下午")
+
+    assert len(zendesk.tokens) == 2
+    assert [note.text for note in zendesks.store.thread(ticket.ref)] == ["上午", "下午"]
+
+
+def test_a_token_that_is_never_accepted_is_denied_after_one_more(zendesks: Bench, zendesk: Zendesk) -> None:
+    ticket = zendesks.filed()
+    zendesk.forgetful = True
+
     with pytest.raises(Denied):
-        at(f"http://127.0.0.1:{zendesks.port}", secret="somebody-elses").check()
+        zendesks.store.ticket(ticket.ref)
+
+    assert len(zendesk.tokens) == 2
+
+
+def test_of_a_log_in_nothing_is_kept_that_opens_the_store(zendesks: Bench, zendesk: Zendesk) -> None:
+    store = at(f"http://127.0.0.1:{zendesks.port}")
+
+    with kept() as exchanges:
+        store.check()
+
+    assert exchanges[0].path == "/oauth/tokens"
+    assert not any(secret in str(exchanges) for secret in (SECRET, *zendesk.tokens))
+
+
+def test_an_api_token_works_while_there_are_any_and_its_end_is_told(zendesks: Bench, zendesk: Zendesk) -> None:
+    store = at(f"http://127.0.0.1:{zendesks.port}", user=USER, secret=TOKEN)
+    ticket = zendesks.filed()
+
+    store.push(a_change(ticket.ref))
+
+    (flaw,) = store.check()
+    assert "30 April 2027" in flaw.says
+    assert "OAuth" in flaw.mend
+    assert len(store.thread(ticket.ref)) == 1
 
 
 def test_a_rate_limit_is_waited_for(zendesks: Bench, zendesk: Zendesk) -> None:

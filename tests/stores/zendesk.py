@@ -2,7 +2,10 @@
 
 Written from the public documents of Zendesk (https://developer.zendesk.com):
 
-- "Security and authentication" (/api-reference/introduction/security-and-auth/): ``address/token:key``;
+- "Security and authentication" (/api-reference/introduction/security-and-auth/): ``address/token:key``, and a bearer token;
+- "Migrating from API tokens to OAuth access tokens" (/documentation/api-basics/authentication/oauth-migration/) and "OAuth
+  Tokens for Grant Types" (/api-reference/ticketing/oauth/grant_type_tokens/): client credentials at ``/oauth/tokens``, 30
+  minutes, nothing to renew them with; no new API tokens since 27 October 2026, none at all from 30 April 2027;
 - "Rate limits" (/api-reference/introduction/rate-limits/): 429 with ``Retry-After``;
 - "Using the Incremental Exports API" (/documentation/ticketing/managing-tickets/using-the-incremental-export-api) and
   "Incremental Exports" (/api-reference/ticketing/ticket-management/incremental_exports/): cursor, ten a minute, the last
@@ -43,6 +46,8 @@ from tests.stores.bench import Bench
 from tests.stores.serving import serving
 
 USER, TOKEN, HOOK = "fieldapp@example.com", "zendesk-token-1", "zendesk-hook-secret"
+CLIENT, SECRET = "fieldapp", "zendesk-client-secret-1"
+TOKENS_LAST = timedelta(minutes=30)
 STATUSES = ("new", "open", "pending", "hold", "solved", "closed")
 PRIORITIES = ("low", "normal", "high", "urgent")
 ME = {"id": 7, "name": "Field App", "email": USER}
@@ -80,6 +85,8 @@ class Zendesk:
     keys: dict[str, tuple[str, int]] = field(default_factory=dict)
     exports: list[datetime] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    tokens: dict[str, datetime] = field(default_factory=dict)  # until when each is good
+    forgetful: bool = False  # it takes no token, although it gives them
     seen_elsewhere: list[dict[str, str]] = field(default_factory=list)  # headers that the other host was sent
     lock: threading.RLock = field(default_factory=threading.RLock)
     ids: Any = field(default_factory=lambda: itertools.count(1001))
@@ -89,6 +96,9 @@ class Zendesk:
 
     def stamp(self) -> str:
         return self.now().isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def knows(self, bearer: str) -> bool:
+        return not self.forgetful and bearer in self.tokens and self.now() < self.tokens[bearer]
 
     def later(self) -> None:
         """The minute that the export holds back passes, and the search has indexed what there is."""
@@ -171,11 +181,16 @@ def bench(request: pytest.FixtureRequest, zendesk: Zendesk | None = None) -> Ben
 
 
 def at(
-    address: str, *, secret: str = TOKEN, hook_secret: str = HOOK, words: StoreMapping | None = None
+    address: str,
+    *,
+    user: str = CLIENT,
+    secret: str = SECRET,
+    hook_secret: str = HOOK,
+    words: StoreMapping | None = None,
 ) -> ZendeskStore:
     connection = Connection(
         address=address,
-        user=USER,
+        user=user,
         secret=secret,
         hook_secret=hook_secret,
         words=words or StoreMapping(),
@@ -192,17 +207,32 @@ def double(zendesk: Zendesk) -> Flask:
 
     @app.before_request
     def at_the_door() -> Any:
+        if request.path == "/oauth/tokens":
+            return None
         zendesk.asked.append(f"{request.method} {request.path}")
         if zendesk.wait_s:
             return jsonify(error="APIRateLimitExceeded"), 429, {"Retry-After": str(zendesk.wait_s)}
         given = request.authorization
+        if given and given.type == "bearer" and zendesk.knows(given.token or ""):
+            return None
         if given is None or (given.username, given.password) != (f"{USER}/token", TOKEN):
             return jsonify(error="Couldn't authenticate you"), 401
         return None
 
+    @app.post("/oauth/tokens")
+    def token() -> Any:
+        form = request.form
+        if form["grant_type"] != "client_credentials" or form["scope"] != "read write":
+            return jsonify(error="invalid_request", error_description="The request is missing a parameter"), 400
+        if (form["client_id"], form["client_secret"]) != (CLIENT, SECRET):
+            return jsonify(error="invalid_client", error_description="Client authentication failed"), 401
+        made = f"zendesk-access-{len(zendesk.tokens) + 1}"
+        zendesk.tokens[made] = zendesk.now() + TOKENS_LAST
+        return jsonify(access_token=made, token_type="bearer", scope="read write", expires_in=1800)
+
     @app.after_request
     def on_the_way_back(response: Response) -> Response:
-        if request.method == "GET" or not zendesk.lost or response.status_code >= 300:
+        if request.method == "GET" or not zendesk.lost or response.status_code >= 300 or "oauth" in request.path:
             return response
         zendesk.lost -= 1
         return Response("<html><h1>502 Bad Gateway</h1></html>", 502, mimetype="text/html")

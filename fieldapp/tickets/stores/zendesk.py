@@ -1,4 +1,7 @@
-"""Zendesk Support: tickets over its REST API, with an administrator's e-mail address and an API token.
+"""Zendesk Support: tickets over its REST API, as an OAuth client that belongs to an administrator (client credentials).
+
+Where ``FIELDAPP_STORE_USER`` is an e-mail address it is an administrator's, with an API token: none can be created any more
+since 27 October 2026, and those that there are end on 30 April 2027.
 
 Note, files and status go in by one update. The update's audit keeps what we say about it (``metadata.custom``): under
 which key it was made, and whether its status was left to a person. Our mark is the note's last line. A ticket that we
@@ -100,7 +103,10 @@ class ZendeskStore:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.words = DEFAULTS.changed(connection.words)
-        self.wire = Wire(connection, auth=(f"{connection.user}/token", connection.secret))
+        self._by_api_token = "@" in connection.user
+        auth = (f"{connection.user}/token", connection.secret) if self._by_api_token else None
+        self.wire = Wire(connection, auth=auth)
+        self._token = ""
 
     # ---- reading --------------------------------------------------------------------------------------------
 
@@ -108,7 +114,7 @@ class ZendeskStore:
         """The export holds the last minute back itself, so that its cursor is safe to start from."""
         params: dict[str, Any] = {"per_page": min(limit, MOST_ROWS), "exclude_deleted": "true"}
         params |= {"cursor": cursor} if cursor else {"start_time": BEGINNING}
-        told = self.wire.ask("GET", "/api/v2/incremental/tickets/cursor", params=params).json()
+        told = self._ask("GET", "/api/v2/incremental/tickets/cursor", params=params).json()
         tickets = tuple(self._told(row) for row in told["tickets"] if row["status"] != "deleted")
         return Page(tickets=tickets, cursor=told.get("after_cursor") or cursor, more=not told["end_of_stream"])
 
@@ -120,7 +126,7 @@ class ZendeskStore:
         words = customer.replace('"', " ")
         query = f'type:ticket custom_field_{self._field_id("customer")}:"{words}"'
         params = {"query": query, "sort_by": "created_at", "sort_order": "desc", "per_page": PAGE}
-        rows = self.wire.ask("GET", "/api/v2/search", params=params).json()["results"]
+        rows = self._ask("GET", "/api/v2/search", params=params).json()["results"]
         told = [self._told(row) for row in rows if row.get("result_type", "ticket") == "ticket"]
         mine = [ticket for ticket in told if ticket.customer == customer]
         return tuple(sorted(mine, key=lambda ticket: (ticket.opened, int(ticket.ref)), reverse=True)[:limit])
@@ -133,10 +139,10 @@ class ZendeskStore:
 
         Our credentials go to the store only; the other host must be one that the settings name.
         """
-        told = self.wire.ask("GET", f"/api/v2/attachments/{quote(file.ref, safe='')}").json()
+        told = self._ask("GET", f"/api/v2/attachments/{quote(file.ref, safe='')}").json()
         named = urlsplit(str(told["attachment"]["content_url"]))  # its host may be another brand's: ours has them all
         path = f"{named.path}?{named.query}" if named.query else named.path
-        answer = self.wire.ask("GET", path, accept=(301, 302, 303, 307))
+        answer = self._ask("GET", path, accept=(301, 302, 303, 307))
         if 200 <= answer.status < 300:
             return answer.body
         return self._from_elsewhere(str(answer.headers.get("Location", "")))
@@ -146,11 +152,17 @@ class ZendeskStore:
         return None if comment is None else _receipt(uid, ticket, comment, complete=not self._was_left(uid, ticket))
 
     def check(self) -> tuple[Flaw, ...]:
-        me = self.wire.ask("GET", "/api/v2/users/me").json()["user"]
+        me = self._ask("GET", "/api/v2/users/me").json()["user"]
         if not me.get("id"):
             raise Denied(_("The ticket store does not know who we are: check the user's address and the token."))
         self.__dict__.pop("_fields", None)  # asked anew: an administrator may just have created one
-        return (*_role_flaws(me), *self._place_flaws(), *self._field_flaws(), *self._word_flaws())
+        return (
+            *self._log_in_flaws(),
+            *_role_flaws(me),
+            *self._place_flaws(),
+            *self._field_flaws(),
+            *self._word_flaws(),
+        )
 
     def heard(self, headers: Mapping[str, str], body: bytes) -> tuple[Hint, ...]:
         given = {name.casefold(): value for name, value in headers.items()}
@@ -187,11 +199,11 @@ class ZendeskStore:
         """Its key guards a filing that is repeated soon; its external id one that is repeated later."""
         if not new.subject.strip():
             raise Rejected(_("A ticket needs a subject."))
-        rows = self.wire.ask("GET", "/api/v2/tickets", params={"external_id": new.uid}).json()["tickets"]
+        rows = self._ask("GET", "/api/v2/tickets", params={"external_id": new.uid}).json()["tickets"]
         if rows:
             return self._told(min(rows, key=lambda row: int(row["id"])))
         filing = {"ticket": self._filing(new)}
-        told = self.wire.ask("POST", "/api/v2/tickets", json=filing, headers={"Idempotency-Key": new.uid}).json()
+        told = self._ask("POST", "/api/v2/tickets", json=filing, headers={"Idempotency-Key": new.uid}).json()
         return self.ticket(str(told["ticket"]["id"]))
 
     def _write(self, change: Change, row: Mapping[str, Any], status: str | None) -> None:
@@ -259,11 +271,11 @@ class ZendeskStore:
 
     def _update(self, ref: str, ticket: Mapping[str, Any]) -> Answer:
         """409 comes back: the ticket changed since our stamp, or somebody writes at this moment."""
-        return self.wire.ask("PUT", _path(ref), json={"ticket": ticket}, accept=(409,))
+        return self._ask("PUT", _path(ref), json={"ticket": ticket}, accept=(409,))
 
     def _uploaded(self, file: NewFile) -> str:
         """Its token is good for an hour and for one comment."""
-        told = self.wire.ask(
+        told = self._ask(
             "POST",
             "/api/v2/uploads",
             params={"filename": file.name},
@@ -300,10 +312,47 @@ class ZendeskStore:
         sections = {"channel": self.words.channels, "type": self.words.types}
         return (sections[name].theirs(value) or value) if name in sections else value
 
+    # ---- the log-in -----------------------------------------------------------------------------------------
+
+    def _ask(self, method: str, path: str, *, accept: Sequence[int] = (), **more: Any) -> Answer:
+        """As the wire asks, with a token; one that has ended is replaced once (raises Denied)."""
+        if self._by_api_token:
+            return self.wire.ask(method, path, accept=accept, **more)
+        fresh = not self._token
+        answer = self._with_token(method, path, accept, **more)
+        if answer.status == 401 and not fresh:
+            answer = self._with_token(method, path, accept, **more)
+        if answer.status == 401:
+            raise Denied(_("The ticket store does not accept the token that it has just given us."))
+        return answer
+
+    def _with_token(self, method: str, path: str, accept: Sequence[int], **more: Any) -> Answer:
+        self._token = self._token or self._logged_in()
+        headers = {**(more.pop("headers", None) or {}), "Authorization": f"Bearer {self._token}"}
+        answer = self.wire.ask(method, path, accept=(401, *accept), headers=headers, **more)
+        if answer.status == 401:
+            self._token = ""
+        return answer
+
+    def _logged_in(self) -> str:
+        """It lasts for half an hour unless the client says otherwise, and comes without another one to renew it."""
+        asked = {
+            "grant_type": "client_credentials",
+            "client_id": self.connection.user,
+            "client_secret": self.connection.secret,
+            "scope": "read write",
+        }
+        answer = self.wire.ask("POST", "/oauth/tokens", data=asked, accept=(400, 401), hush=True)
+        told = answer.json()
+        if answer.status >= 400:
+            said = f"{told.get('error')}: {told.get('error_description', '')}"
+            raise Denied(_("The log-in was refused: %(said)s", said=said))
+        return str(told["access_token"])
+
     # ---- rows -----------------------------------------------------------------------------------------------
 
     def _row(self, ref: str) -> dict[str, Any]:
-        answer = self.wire.ask("GET", _path(ref), accept=(404,))
+        answer = self._ask("GET", _path(ref), accept=(404,))
         if answer.status == 404:
             raise Rejected(_("There is no ticket %(number)s.", number=ref))
         row: dict[str, Any] = answer.json()["ticket"]
@@ -323,7 +372,7 @@ class ZendeskStore:
         after: dict[str, str] = {}
         while True:
             asked = {"page[size]": PAGE, **params, **after}
-            answer = self.wire.ask("GET", path, params=asked, accept=(404,))
+            answer = self._ask("GET", path, params=asked, accept=(404,))
             if answer.status == 404:
                 raise Rejected(_("There is no ticket %(number)s.", number=ref))
             told = answer.json()
@@ -427,6 +476,16 @@ class ZendeskStore:
                 if row["name"] == self.words.place:
                     return int(row["id"])
         raise Rejected(_("The ticket store has no group “%(group)s”.", group=self.words.place))
+
+    def _log_in_flaws(self) -> list[Flaw]:
+        if not self._by_api_token:
+            return []
+        mend = _(
+            "Create a client: Admin Center → Apps and integrations → APIs → OAuth clients → Add OAuth client, kind"
+            " “Confidential”, as the administrator that the app is; then set FIELDAPP_STORE_USER to its identifier and"
+            " FIELDAPP_STORE_SECRET to its secret."
+        )
+        return [Flaw(says=_("Zendesk switches API tokens off on 30 April 2027."), mend=mend)]
 
     def _place_flaws(self) -> list[Flaw]:
         if not self.words.place:
