@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask.testing import FlaskClient
@@ -18,6 +19,7 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from fieldapp import clock
+from fieldapp.accounts import operations as accounts
 from fieldapp.accounts.models import User
 from fieldapp.audit import AuditEntry
 from fieldapp.dispatch.devices import views as devices
@@ -26,6 +28,7 @@ from fieldapp.offline import rescue, versions
 from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.visits.models import Visit, VisitEvent
 from tests.conftest import add
+from tests.records.wholes import whole
 from tests.security.world import picture
 
 
@@ -44,6 +47,13 @@ def item(path: str, sequence: int = 1, **fields: str) -> dict[str, Any]:
         "zone": "Asia/Shanghai",
         "form_version": "2",
     }
+
+
+def encoded(path: str, sequence: int, fields: dict[str, Any]) -> dict[str, Any]:
+    """The same with a whole form, sent a moment ago."""
+    body = urlencode(fields, doseq=True).encode()
+    sealed = {"body_b64": base64.b64encode(body).decode(), "sha256": hashlib.sha256(body).hexdigest()}
+    return {**item(path, sequence), **sealed, "device_at": clock.now().isoformat()}
 
 
 def photo(content: bytes) -> dict[str, str]:
@@ -198,6 +208,21 @@ def test_only_the_office_takes_files_in(logged_in: Callable[[User], FlaskClient]
 
     assert browser.get("/devices/rescue").status_code == 403
     assert take_in(browser, package(engineer)).status_code == 403
+
+
+def test_the_record_of_somebody_who_is_at_the_desk_by_now_is_taken_in(
+    desk: FlaskClient, working: Visit, engineer: User, admin: User
+) -> None:
+    """Work that was done as an engineer counts, signed record and all, whatever they do today."""
+    about = f"/visits/{working.id}"
+    reminder = encoded(f"{about}/backup-acknowledgement", 1, {"backup_ack_method": "not_applicable"})
+    finished = encoded(f"{about}/completion", 2, whole(working))
+    accounts.change_role(engineer.id, "dispatcher", by=admin.id)
+
+    answer = take_in(desk, package(engineer, reminder, finished))
+
+    assert outcomes(answer) == ["applied", "applied"]
+    assert working.status == "completed"
 
 
 # ---- another try ------------------------------------------------------------------------------------
