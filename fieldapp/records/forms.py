@@ -301,7 +301,12 @@ def basis(form: MultiDict[str, str]) -> Basis | None:
 def _filled_before(fields: object) -> Filled | None:
     if not isinstance(fields, dict):
         return None
-    pairs = [(str(name), str(each)) for name, values in fields.items() if isinstance(values, list) for each in values]
+    pairs = [
+        (str(name), storable(str(each)))
+        for name, values in fields.items()
+        if isinstance(values, list)
+        for each in values
+    ]
     try:
         return RecordForm(MultiDict(pairs)).filled()
     except Invalid:
@@ -328,14 +333,14 @@ def _named_photo(said: object) -> NamedPhoto:
         sha256=str(said["sha256"]),
         size=said["size"],
         kind=str(said.get("kind", "")),
-        caption=_storable(str(said.get("caption", ""))),
+        caption=storable(str(said.get("caption", ""))),
         taken_at=_device_time(str(said.get("taken_at", ""))),
         width=_whole(said.get("width")),
         height=_whole(said.get("height")),
     )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """JSON can spell half characters and NUL, which no form can send and no database keeps."""
     return text.replace("\0", "").encode(errors="replace").decode()
 

@@ -597,6 +597,23 @@ def test_everything_that_was_sent_can_be_read(desk: FlaskClient, engineer: User)
     assert DRAWN[:40] not in html
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("photos", r'[{"sha256": "ab", "caption": "铭牌\ud83d"}]', "1 photo: 铭牌?"),
+        ("photos", "[" * 100_000, "[[["),
+        ("customer_strokes", "[" * 100_000, "A drawing that cannot be read, 100000 characters"),
+    ],
+)
+def test_whatever_a_phone_wrote_can_be_looked_at(
+    desk: FlaskClient, engineer: User, name: str, value: str, said: str
+) -> None:
+    """A caption that was cut within an emoji, and what no phone writes: the case must open, or nobody can settle it."""
+    case = quarantined(engineer, urlencode({name: value}).encode())
+
+    assert said in page(desk, f"/exceptions/{case.id}")
+
+
 def test_a_form_with_files_can_be_read(desk: FlaskClient, engineer: User) -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="reason"\r\n\r\nbreak\r\n'
@@ -782,9 +799,27 @@ def test_a_record_that_cannot_be_is_read_as_it_was_sent(
     assert said["Name of who signed"] == "陈晓"
     assert said["Customer signature"] == "Signature drawn, 2 strokes"
     assert said["End"] == end.replace("T", " ")
+    assert "could not be applied: Some fields need your attention." in html
+    assert "<dt>End</dt><dd>The end lies before the start.</dd>" in html, "and which"
     tried = settle(desk, case, "another-try")
     assert tried.status_code == 409
     assert "It still cannot be applied" in tried.text
+
+
+def test_what_the_phone_began_with_may_hold_anything(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], working: Visit, engineer: User
+) -> None:
+    browser = logged_in(engineer)
+    backup(browser, working)
+    office_writes(working, engineer, content_text="办公室写的")
+    base = '{"revision": 1, "fields": {"content_text": ["\\ud83d 检查"]}}'
+    assert complete(browser, working, base=base).json["outcome"] == "conflict"  # type: ignore[index]
+    case = db.session.scalars(select(Case)).one()
+
+    html = page(desk, f"/exceptions/{case.id}")
+
+    assert "? 检查" in html
+    assert settle(desk, case, **{f"choice-{name}": "phone" for name in case.facts["fields"]}).status_code == 303
 
 
 # ---- what the pages explain ----------------------------------------------------------------------------

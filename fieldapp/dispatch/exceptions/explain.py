@@ -16,6 +16,7 @@ from fieldapp.customers.models import Contact
 from fieldapp.dispatch.devices.queries import phones_of
 from fieldapp.dispatch.exceptions import kept
 from fieldapp.dispatch.exceptions.queries import Entry
+from fieldapp.dispatch.exceptions.words import reason_of
 from fieldapp.extensions import db
 from fieldapp.i18n import lazy
 from fieldapp.offline.models import Case
@@ -74,7 +75,10 @@ def explained(entry: Entry) -> dict[str, Any]:
 
 
 def _quarantine(entry: Entry) -> dict[str, Any]:
-    return {"kept": kept.read(entry.submission) if entry.submission else None}
+    """What was sent, and what was wrong with it, field by field, beyond the one sentence."""
+    said, words, reason = entry.case.facts.get("fields") or {}, kept.Words(), reason_of(entry)
+    wrong = [kept.Field(label=words.label(name), value=text) for name, text in said.items() if text != reason]
+    return {"kept": kept.read(entry.submission) if entry.submission else None, "wrong": wrong}
 
 
 # ---- work on a cancelled visit ----------------------------------------------------------------------

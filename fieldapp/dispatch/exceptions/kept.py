@@ -21,7 +21,7 @@ from fieldapp.dispatch.devices.words import deed_of
 from fieldapp.errors import NotFound
 from fieldapp.i18n import _, lazy, ngettext
 from fieldapp.offline.models import Submission
-from fieldapp.records.forms import RecordForm
+from fieldapp.records.forms import RecordForm, storable
 from fieldapp.storage import blobs
 
 MOST_FIELDS, LONGEST_RAW = 500, 2000
@@ -48,6 +48,7 @@ LABELS = {
     "photos": lazy("Photos"),  # L10n: 照片
     "reason": lazy("Reason"),  # L10n: 原因
     "note": lazy("Note"),  # L10n: 备注
+    "backup": lazy("Backup reminder"),
     "times": lazy("Service time"),  # L10n: 服务时间
     "parts": lazy("Parts"),  # L10n: 备件
     "open_items": lazy("Open items"),  # L10n: 待解决事项
@@ -201,23 +202,25 @@ def _pictures(text: str) -> str:
 
 def _captions(listed: list[Any]) -> Iterator[str]:
     for each in listed:
-        yield str(each.get("caption") or "") if isinstance(each, dict) else ""
+        yield storable(str(each.get("caption") or "")) if isinstance(each, dict) else ""
 
 
 def _json(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
+    found = _parsed(text)
     return found if isinstance(found, dict) else {}
 
 
 def _list(text: str) -> list[Any] | None:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
+    found = _parsed(text)
     return found if isinstance(found, list) else None
+
+
+def _parsed(text: str) -> Any:
+    """What the text holds; None when it is no JSON, or nested deeper than anything that a phone writes."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _short(text: str) -> str:
