@@ -52,6 +52,8 @@ LOCAL_TIME = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 LONG, LINES = 4000, 200  # what a page of the report can be made of
 MOST_ROWS = 30
 SPARE_ROWS = 3
+# A field of a row. Which row is a short number: wtforms would stumble over "²", or over a thousand digits.
+IN_ROW, ROW = re.compile(r"(parts|open_items)-"), re.compile(r"(parts|open_items)-[0-9]{1,4}(-|$)")
 TIMES = ("started_at", "ended_at")
 # What the customer's screen shows of the form, each value as it is sent (static/js/offline/shown.js).
 SHOWN = (
@@ -179,6 +181,14 @@ class RecordForm(Form):
     contact_phone = StringField(lazy("Contact phone"), [AtMost(40)])  # L10n: 联系电话
     correction_reason = StringField(lazy("Reason of the correction"), [AtMost(1000)])  # L10n: 更正原因
 
+    def __init__(self, formdata: MultiDict[str, str] | None = None, **more: Any) -> None:
+        strange = [name for name in formdata or () if IN_ROW.match(name) and not ROW.match(name)]
+        if formdata is not None and strange:
+            kept = ((name, text) for name, text in formdata.items(multi=True) if name not in strange)
+            formdata = MultiDict(kept)
+        super().__init__(formdata, **more)
+        self.strange = strange
+
     def with_spare_rows(self) -> RecordForm:
         """Some empty rows at the end, so that a row can be added without JavaScript."""
         for rows in (self.parts, self.open_items):
@@ -198,7 +208,7 @@ class RecordForm(Form):
 
     def filled(self) -> Filled:
         """The typed values (raises Invalid with a sentence at each field that cannot be read)."""
-        if not self.validate():
+        if not self.validate() or self.strange:
             raise Invalid(_("Some fields cannot be read."), fields=_first_errors(self.errors))
         self._check_rows()
         return Filled(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -109,6 +111,31 @@ def test_what_cannot_be_applied_is_filed_with_its_body_a_case_and_a_receipt(
     assert db.session.get_one(Visit, working.id).status == "working"
     actions = set(db.session.scalars(select(AuditEntry.action)))
     assert {"submission.quarantined", "case.opened"} <= actions
+
+
+def test_nul_in_what_was_typed_is_left_out_and_the_rest_is_taken(working: Visit, phone: FlaskClient) -> None:
+    """No person types it, and no database keeps it; refused, it would lie on the phone for ever."""
+    for cause in (b"fan+%00broken%00", b"fan+\0broken"):
+        item = replace(step(working.id, "inability"), body=b"cause=" + cause)
+
+        receipt = receipt_of(item.sent(phone))
+
+        assert receipt["outcome"] in ("applied", "noted")
+        assert receipt["body_sha256"] == hashlib.sha256(item.body).hexdigest(), "what was sent"
+    told = select(VisitEvent.payload).where(VisitEvent.type == "cannot_complete")
+    assert {payload["cause"] for payload in db.session.scalars(told)} == {"fan broken"}
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "-1", "x"])
+def test_a_row_that_no_form_has_is_filed(working: Visit, phone: FlaskClient, number: str) -> None:
+    for noun in ("record", "hand-over", "completion"):
+        fields = {"content_text": "更换主板", f"parts-{number}-name": "风扇", "whole": "1"}
+        item = Item(f"/visits/{working.id}/{noun}", urlencode(fields).encode(), sequence=1)
+
+        receipt = receipt_of(item.sent(phone))
+
+        assert receipt["outcome"] == "quarantined"
+        assert blobs.get(db.session.get_one(Submission, item.id).kept_sha256 or "") == item.body
 
 
 def test_nothing_of_the_failed_attempt_stays(working: Visit, engineer: User) -> None:
