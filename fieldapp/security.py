@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -53,12 +54,12 @@ class Access:
 class OnBehalfOf:
     """For whom this process itself asks (offline/rescue), at ``ON_BEHALF_OF`` in a request's environment.
 
-    ``again``: what was filed shall be applied once more. Nothing that comes over the network can say any of it: headers
-    become text under other names, and this is no text.
+    ``again``: what was filed shall be applied once more, as it came at this moment. Nothing that comes over the network
+    can say any of it: headers become text under other names, and this is no text.
     """
 
     user_id: UUID
-    again: bool = False
+    again: datetime | None = None
 
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> OnBehalfOf | None:

@@ -144,7 +144,7 @@ def _filing(told: Told, error: FieldAppError) -> Callable[[], Receipt]:
         sentence, fields = error.sentence, error.fields
         open_case(
             "quarantine",
-            unique_for=f"quarantine:{told.submission_id}",
+            unique_for=quarantine_of(told.submission_id),
             visit_id=told.visit_id,
             submission_id=told.submission_id,
             user_id=told.user_id,
@@ -152,11 +152,18 @@ def _filing(told: Told, error: FieldAppError) -> Callable[[], Receipt]:
             code=error.code,
             sentence=sentence,
             fields=fields,
+            sent_at=told.sent_at.isoformat() if told.sent_at else None,
+            base_revision=told.base_revision,
         )
         audit.record("submission.quarantined", "submission", told.submission_id, by=told.user_id, code=error.code)
         return {"outcome": "quarantined", "sentence": sentence, "fields": fields}
 
     return file
+
+
+def quarantine_of(submission_id: UUID) -> str:
+    """The name of the one case about a submission that was filed."""
+    return f"quarantine:{submission_id}"
 
 
 @operation

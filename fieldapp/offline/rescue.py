@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,8 @@ from fieldapp.audit import AuditEntry
 from fieldapp.errors import Invalid, TooLarge
 from fieldapp.extensions import db, in_operation, operation, settings
 from fieldapp.i18n import _, ngettext
-from fieldapp.offline.models import Submission
+from fieldapp.offline.models import Case, Submission
+from fieldapp.offline.operations import quarantine_of
 from fieldapp.security import ON_BEHALF_OF, OnBehalfOf
 from fieldapp.storage import blobs
 
@@ -123,22 +125,30 @@ def apply_again(submission: Submission, *, by: UUID) -> Handed:
     """
     if in_operation():
         raise RuntimeError("what was filed is applied in a transaction of its own")
-    body = blobs.get(submission.kept_sha256 or "")
+    body, came_with = blobs.get(submission.kept_sha256 or ""), _came_with(submission)
     headers = {
         "Idempotency-Key": str(submission.id),
         "X-Device": submission.device or FORMAT,
         "X-Sequence": str(submission.sequence or 0),
         "X-Form-Version": submission.form_version or "",
         "X-Device-At": submission.device_at.isoformat() if submission.device_at else "",
+        "X-Sent-At": str(came_with.get("sent_at") or ""),
+        "X-Base-Revision": str(came_with.get("base_revision") or ""),
         "Content-Type": submission.content_type or "application/x-www-form-urlencoded",
     }
     about = Handed(submission.path, "refused", sequence=submission.sequence, submission_id=str(submission.id))
     _note_again(submission.id, by)
-    status, answer = _ask("POST", submission.path, submission.user_id, body, headers, again=True)
+    status, answer = _ask("POST", submission.path, submission.user_id, body, headers, again=submission.received_at)
     if status == 200:
         return replace(about, outcome=str(answer.get("outcome")), sentence=str(answer.get("sentence", "")))
     outcome, sentence = _became(status, answer)
     return replace(about, outcome=outcome, sentence=sentence)
+
+
+def _came_with(submission: Submission) -> dict[str, Any]:
+    """What its case keeps of the way it came: how wrong the phone's clock was must count at every try (X21)."""
+    facts = db.session.scalar(select(Case.facts).where(Case.unique_for == quarantine_of(submission.id)))
+    return facts or {}
 
 
 # ---- reading ----------------------------------------------------------------------------------------
@@ -299,7 +309,7 @@ def _ask(
     body: bytes,
     headers: dict[str, str],
     *,
-    again: bool = False,
+    again: datetime | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """The app's own answer to a request that this process makes in the engineer's name."""
     ours = {"Accept": "application/json", "Sec-Fetch-Site": "same-origin", "User-Agent": FORMAT}

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,6 +28,7 @@ from fieldapp.offline import rescue, versions
 from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.visits.models import Visit, VisitEvent
 from tests.conftest import add
+from tests.dispatch.conftest import AFTERNOON
 from tests.records.wholes import whole
 from tests.security.world import picture
 
@@ -237,8 +238,15 @@ def filed(logged_in: Callable[[User], FlaskClient], visit: Visit, engineer: User
     return db.session.scalars(select(Case)).one()
 
 
-def send(browser: FlaskClient, path: str, *, version: str = "2") -> TestResponse:
-    """One item of the phone's queue."""
+def send(
+    browser: FlaskClient,
+    path: str,
+    *,
+    version: str = "2",
+    at: datetime | None = None,
+    sent_at: datetime | None = None,
+) -> TestResponse:
+    """One item of the phone's queue, by its clock."""
     number = str(uuid7())
     headers = {
         "Accept": "application/json",
@@ -246,7 +254,8 @@ def send(browser: FlaskClient, path: str, *, version: str = "2") -> TestResponse
         "X-Device": "phone-1",
         "X-Sequence": "1",
         "X-Form-Version": version,
-        "X-Device-At": (clock.now() - timedelta(hours=3)).isoformat(),
+        "X-Device-At": (at or clock.now() - timedelta(hours=3)).isoformat(),
+        "X-Sent-At": (sent_at or clock.now()).isoformat(),
     }
     return browser.post(path, data={"submission_id": number}, headers=headers)
 
@@ -294,6 +303,34 @@ def test_once_nothing_stands_in_its_way_it_is_applied_as_it_was_sent(
     assert (
         db.session.scalar(select(AuditEntry.by).where(AuditEntry.action == "submission.tried_again")) == dispatcher.id
     )
+
+
+@pytest.mark.parametrize(
+    "wrong_by", [timedelta(hours=2), timedelta(days=-1), datetime(1970, 1, 2, tzinfo=UTC) - AFTERNOON]
+)
+def test_x21_what_a_wrong_clock_had_sent_happened_when_it_came_not_when_it_is_tried_again(
+    desk: FlaskClient,
+    logged_in: Callable[[User], FlaskClient],
+    visit: Visit,
+    engineer: User,
+    afternoon: Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong_by: timedelta,
+) -> None:
+    there = clock.now() + wrong_by
+    send(logged_in(engineer), f"/visits/{visit.id}/acceptance", version="3", at=there, sent_at=there)
+    came, filed = clock.now(), db.session.scalars(select(Case)).one()
+    understand(monkeypatch, "3")
+    afternoon.shift(timedelta(hours=9))
+
+    assert try_again(desk, filed).status_code == 303
+
+    accepted = db.session.scalars(select(VisitEvent).where(VisitEvent.type == "accepted")).one()
+    assert (accepted.at, accepted.skew_s) == (came, int(wrong_by.total_seconds()))
+    assert visit.accepted_at == came
+    receipt = db.session.get_one(Submission, filed.submission_id).receipt
+    assert receipt
+    assert receipt["received_at"] == came.isoformat(), "as the phone was told"
 
 
 def test_two_who_try_at_once_apply_it_once_and_the_second_is_told(
