@@ -7,10 +7,11 @@ upload: full (≤ 1600 px), for print (≤ 900 px, so that four of them keep a r
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fieldapp.errors import Invalid, TooLarge
 from fieldapp.i18n import _
@@ -20,6 +21,15 @@ MOST_BYTES = 15 * 1024 * 1024
 MOST_PIXELS = 40_000_000
 FULL, PRINT, THUMB = 1600, 900, 320
 PRINT_BYTES = 64 * 1024
+TURNS = {  # what is to be done with the picture for each EXIF orientation but 1
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -58,12 +68,26 @@ def _decoded(content: bytes) -> Image.Image:
                 if opened.width * opened.height > MOST_PIXELS:
                     raise TooLarge(_("The photo has more than 40 megapixels. Please choose a smaller one."))
                 opened.draft("RGB", (FULL, FULL))
-                upright = ImageOps.exif_transpose(opened)
-                return _on_white(upright)
+                return _on_white(_upright(opened))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(_("The photo has more than 40 megapixels. Please choose a smaller one.")) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         raise Invalid(_("This file is no photo we can read. Please take a JPEG, PNG or WebP photo.")) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its camera said. Only that one word of the EXIF is read: cameras write nonsense into the others, and
+    Pillow's own way (exif_transpose) would write all of them anew."""
+    turn = TURNS.get(_orientation(image))
+    return image.transpose(turn) if turn is not None else image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        said = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, ValueError, TypeError, SyntaxError, LookupError, struct.error):
+        return 1
+    return said if isinstance(said, int) else 1
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageChops, ImageOps
 
 from fieldapp.errors import Invalid, TooLarge
 from fieldapp.records import pictures
@@ -39,6 +39,34 @@ def test_a_photo_taken_sideways_is_turned_upright() -> None:
 
     assert opened(made.full).size == (300, 400)
     assert dict(opened(made.full).getexif()) == {}
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_way_to_hold_a_camera_is_turned_as_viewers_turn_it(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    halves = Image.new("L", (80, 60))
+    halves.paste(255, (0, 0, 40, 20))
+    sideways = encoded(halves, "PNG", exif=exif)
+
+    made = opened(pictures.normalised(sideways).full)
+
+    right = ImageOps.exif_transpose(opened(sideways))
+    assert made.size == right.size
+    assert ImageChops.difference(made.convert("L"), right.convert("L")).getextrema()[1] < 64
+
+
+@pytest.mark.parametrize("tag", [b"\x01\x00", b"\x01\x1f", b"\x01\x54"], ids=["width", "position", "format"])
+def test_a_camera_that_writes_nonsense_into_the_exif_takes_photos_all_the_same(tag: bytes) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "abc", 6
+    photo = encoded(Image.new("RGB", (400, 300), "teal"), "JPEG", exif=exif)
+    text_as_number = photo.replace(b"\x01\x0f\x00\x02", tag + b"\x00\x02")
+    assert text_as_number != photo
+
+    made = pictures.normalised(text_as_number)
+
+    assert opened(made.full).size == (300, 400)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
