@@ -105,7 +105,7 @@ def content_of(record: ServiceRecord) -> dict[str, Any]:
         "prevention": record.prevention,
         "tools": record.tools,
         "parts": [_part(part) for part in record.parts],
-        "photos": [_photo(photo) for photo in record.origin.photos if photo.removed_at is None],
+        "photos": [_photo(photo) for photo in record.origin.photos if photo.removed_at is None or photo.given_up],
     }
 
 

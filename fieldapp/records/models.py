@@ -173,7 +173,8 @@ class Photo(Keyed, Base):
     """A picture as it was re-encoded at upload: full (≤ 1600 px), print size and thumbnail, each by its hash.
 
     A phone names its photos in the record and uploads them afterwards: until then only ``source_sha256``, the hash of
-    the phone's own bytes, is known, and ``arrived_at`` is None.
+    the phone's own bytes, is known, and ``arrived_at`` is None. When the office no longer waits for it, it is taken out
+    without ever having arrived (``given_up``); should it come all the same, it is back in its place.
     """
 
     __tablename__ = "photo"
@@ -196,6 +197,11 @@ class Photo(Keyed, Base):
     removed_at: Mapped[datetime | None]
 
     record: Mapped[ServiceRecord] = relationship(back_populates="photos")
+
+    @property
+    def given_up(self) -> bool:
+        """Signed for, never seen here, and no longer awaited."""
+        return self.removed_at is not None and self.arrived_at is None
 
 
 class PhotoUpload(Keyed, Base):

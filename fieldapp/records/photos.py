@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from fieldapp import audit, clock, outbox
 from fieldapp.accounts.models import User
-from fieldapp.errors import Invalid
-from fieldapp.extensions import db, operation, serialize, uuid7
+from fieldapp.errors import Invalid, NotAllowedNow
+from fieldapp.extensions import db, locked, operation, serialize, uuid7
 from fieldapp.i18n import _
 from fieldapp.offline.models import Case
 from fieldapp.offline.operations import open_case
@@ -146,6 +146,7 @@ def arrived(upload: PhotoUpload, kept: Kept) -> None:
 
 
 def _arrive(photo: Photo, kept: Kept) -> None:
+    photo.removed_at = None  # given up by the office, and here after all
     same = any(each.sha256 == kept.full for each in photo.record.photos)
     photo.sha256 = None if same else kept.full  # two files that show the same picture: it is kept once in a record
     photo.print_sha256, photo.thumb_sha256 = kept.print, kept.thumb
@@ -154,15 +155,19 @@ def _arrive(photo: Photo, kept: Kept) -> None:
 
 
 def _all_here(record: ServiceRecord) -> None:
+    _promise_all(record)
+    case = db.session.scalar(select(Case).where(Case.unique_for == _case_of(record), Case.settled_at.is_(None)))
+    if case is not None:
+        case.settled_at, case.decision = clock.now(), _("The photos have arrived.")
+        audit.record("case.settled", "case", case.id, by=None, kind=case.kind)
+
+
+def _promise_all(record: ServiceRecord) -> None:
     """Promise what was held back: the report of every signed revision, and that with the manager's signature."""
     for revision in _revisions(record):
         promise_report(revision, edition="signed")
         if revision.signature("manager"):
             promise_report(revision, edition="manager")
-    case = db.session.scalar(select(Case).where(Case.unique_for == _case_of(record), Case.settled_at.is_(None)))
-    if case is not None:
-        case.settled_at, case.decision = clock.now(), _("The photos have arrived.")
-        audit.record("case.settled", "case", case.id, by=None, kind=case.kind)
 
 
 def _revisions(record: ServiceRecord) -> Iterable[ServiceRecord]:
@@ -202,6 +207,23 @@ def alert_missing_photos() -> int:
             photos=[{"kind": photo.kind, "caption": photo.caption} for photo in missing],
         )
     return len(records)
+
+
+@operation
+def give_up(record: ServiceRecord, *, by: User) -> int:
+    """The phone is lost or broken: no longer wait for the photos that have not come; how many. The report of what was
+    signed is promised without them, and says so (raises NotAllowedNow when none is awaited any more)."""
+    for user_id in {photo.uploaded_by_id for photo in pending(record)}:
+        serialize(_lock(user_id))
+    awaited = [photo for photo in pending(record) if locked(photo).arrived_at is None]
+    if not awaited:
+        raise NotAllowedNow(_("All photos have arrived meanwhile."))
+    for photo in awaited:
+        photo.removed_at = clock.now()
+        audit.record("photo.given_up", "photo", photo.id, by=by.id, record=str(record.id))
+    db.session.flush()
+    _promise_all(record)
+    return len(awaited)
 
 
 def _case_of(record: ServiceRecord) -> str:

@@ -531,10 +531,10 @@ def _record(visit: Visit) -> ServiceRecord:
 
 
 def _photos(record: ServiceRecord | None) -> dict[str, list[Photo]]:
-    """The photos that count, by kind."""
+    """The photos that count, by kind; among them those that were signed for and never came."""
     by_kind: dict[str, list[Photo]] = {"before": [], "after": [], "label": []}
     for each in record.origin.photos if record else []:
-        if each.removed_at is None:
+        if each.removed_at is None or each.given_up:
             by_kind[each.kind].append(each)
     return by_kind
 

@@ -8,6 +8,7 @@ from typing import Any
 from fieldapp.extensions import settings
 from fieldapp.records import content as contents
 from fieldapp.records.models import PRESENT, ServiceRecord, Signature
+from fieldapp.records.photos import pending
 from fieldapp.reports import document as paper
 from fieldapp.reports.labels import LABELS
 from fieldapp.storage import blobs
@@ -34,11 +35,13 @@ def document_of(
     record: ServiceRecord, *, locale: str, issued_at: datetime, skew_s: int = 0, received_at: datetime | None = None
 ) -> paper.ReportDocument:
     """Everything the report says, in one language. ``skew_s``: largest clock difference of the phone in seconds;
-    ``received_at``: when what the phone recorded reached us. Photos that have not arrived are left out, and it says so.
+    ``received_at``: when what the phone recorded reached us. Photos that have not arrived are left out, and it says so:
+    that they will come, or how many never came.
     """
     said = record.frozen_content
     visit = said["visit"]
     pictures = [_photo(photo, record) for photo in said["photos"]]
+    awaited, absent = bool(pending(record)), pictures.count(None)
     wrong_clock = abs(skew_s) > SKEW_WORTH_SAYING_S
     return paper.ReportDocument(
         locale=locale,
@@ -53,7 +56,8 @@ def document_of(
         parts=tuple(_part(part) for part in said["parts"]),
         open_items=tuple(_open_item(item, visit["engineer"]) for item in said["open_items"]),
         photos=tuple(picture for picture in pictures if picture),
-        photos_pending=None in pictures,
+        photos_pending=awaited and absent > 0,
+        photos_lost=0 if awaited else absent,
         correction=_correction(record, locale),
         clock_skew_minutes=int(skew_s / 60) if wrong_clock else 0,
         received_at=received_at if wrong_clock else None,

@@ -204,6 +204,7 @@ class ReportDocument:
     open_items: tuple[OpenItem, ...] = ()
     photos: tuple[Photo, ...] = ()
     photos_pending: bool = False
+    photos_lost: int = 0
     correction: Correction | None = None
     clock_skew_minutes: int = 0
     received_at: datetime | None = None

@@ -97,6 +97,7 @@ ZH_CN = {
     "taken_at": "拍摄于",
     "photos_pending": "照片待补",
     "photos_pending_note": "部分现场照片尚未从设备传回；照片补齐后将出具完整报告。",
+    "photos_lost_note": "另有 {count} 张现场照片已列入签字内容，但未能从设备传回。",
     "correction": "更正单",
     "correction_of": "更正 {number} 第 {revision} 版；原表仍然保留。",
     "correction_reason": "更正原因：",
@@ -200,6 +201,7 @@ ZH_TW = {
     "taken_at": "拍攝於",
     "photos_pending": "照片待補",
     "photos_pending_note": "部分現場照片尚未從裝置傳回；照片補齊後將出具完整報告。",
+    "photos_lost_note": "另有 {count} 張現場照片已列入簽名內容，但未能從裝置傳回。",
     "correction": "更正單",
     "correction_of": "更正 {number} 第 {revision} 版；原表仍然保留。",
     "correction_reason": "更正原因：",
@@ -304,6 +306,7 @@ EN = {
     "photos_pending": "Photos pending",
     "photos_pending_note": "Some photos have not arrived from the device yet; "
     "a complete report follows once they have.",
+    "photos_lost_note": "Photos named in what was signed that could not be recovered from the device: {count}.",
     "correction": "Correction",
     "correction_of": "Corrects {number}, revision {revision}; the original is kept.",
     "correction_reason": "Reason:",

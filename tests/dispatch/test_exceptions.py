@@ -25,6 +25,7 @@ from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.offline.operations import open_case, settle_case
 from fieldapp.records import operations as records
 from fieldapp.records.models import Photo, PhotoUpload
+from fieldapp.records.photos import alert_missing_photos
 from fieldapp.records.queries import record_of, revisions_of
 from fieldapp.storage import blobs
 from fieldapp.tickets.models import Ticket
@@ -34,7 +35,7 @@ from tests.conftest import add
 from tests.dispatch.conftest import AFTERNOON, planned
 from tests.dispatch.test_cost import statements, walks
 from tests.records.samples import DRAWN, filled, signed
-from tests.records.wholes import backup, complete, started_from, wall
+from tests.records.wholes import PHOTOS, backup, complete, named, started_from, wall
 
 
 def opened(kind: str, visit: Visit | None = None, by: User | None = None, **more: Any) -> Case:
@@ -896,6 +897,48 @@ def test_the_page_names_the_photos_that_are_missing_and_the_phone_they_are_on(
     assert "删了" not in html
     assert "last contact Yesterday 13:40" in html
     assert "2 waiting, silent for 25 h" in html
+
+
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_when_the_phone_is_lost_the_office_has_the_report_issued_without_its_photos(
+    desk: FlaskClient,
+    logged_in: Callable[[User], FlaskClient],
+    working: Visit,
+    engineer: User,
+    dispatcher: User,
+    afternoon: Traveller,
+    seen_before: bool,
+) -> None:
+    """Signed, received, and the phone fell into a lake: the customer still gets the report, also when somebody had only
+    noted the case while there was hope."""
+    browser = logged_in(engineer)
+    backup(browser, working)
+    assert complete(browser, working, photos=named(*PHOTOS)).json["outcome"] == "applied"  # type: ignore[index]
+    afternoon.shift(timedelta(hours=25))
+    alert_missing_photos()
+    case, desk = db.session.scalars(select(Case)).one(), logged_in(dispatcher)
+    if seen_before:
+        settle(desk, case, note="王磊明天有信号")
+
+    without = settle(desk, case, "report-without-photos", reason=" ")
+    issued = settle(desk, case, "report-without-photos", reason="手机掉进湖里")
+    twice = settle(desk, case, "report-without-photos", reason="手机掉进湖里")
+
+    assert (without.status_code, issued.status_code, twice.status_code) == (422, 303, 409), issued.text
+    assert '<a href="#reason">Please write the reason.</a>' in without.text
+    assert "手机掉进湖里" in again(case).decision
+    assert ("王磊明天有信号" in again(case).decision) == seen_before
+    promised = db.session.scalars(select(outbox.Promise.kind)).all()
+    assert promised.count("record_signed") == 1
+    assert "3 photos did not come from the phone" in page(desk, f"/exceptions/{case.id}")
+    given_up = select(AuditEntry.by).where(AuditEntry.action == "photo.given_up")
+    assert set(db.session.scalars(given_up)) == {dispatcher.id}
+
+
+def test_only_missing_photos_can_be_given_up(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    case = opened("second_record", visit, engineer)
+
+    assert settle(desk, case, "report-without-photos", reason="x").status_code == 404
 
 
 def test_photos_that_came_meanwhile_are_no_longer_missed(desk: FlaskClient, working: Visit, engineer: User) -> None:

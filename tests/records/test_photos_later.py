@@ -24,6 +24,7 @@ from fieldapp.records.models import PhotoUpload, ServiceRecord
 from fieldapp.records.queries import record_of
 from fieldapp.records.values import Given
 from fieldapp.reports import operations as reports
+from fieldapp.reports.labels import LABELS
 from fieldapp.storage import blobs
 from fieldapp.sync import worker
 from fieldapp.visits.models import Visit
@@ -256,6 +257,66 @@ def test_the_case_settles_itself_when_the_photos_come(working: Visit, phone: Fla
     assert the_case().settled_at is not None
     assert the_case().settled_by_id is None
     assert the_case().decision
+
+
+# ---- given up ---------------------------------------------------------------------------------------
+
+
+def test_when_the_phone_is_lost_the_report_is_issued_without_its_photos_and_says_so(
+    working: Visit, phone: FlaskClient, dispatcher: User
+) -> None:
+    send(phone, PHOTOS[0])
+    record = record_at(working)
+    before = record.frozen_content
+
+    assert photos.give_up(record, by=dispatcher) == 2
+
+    assert promised() == [f"signed:{record.id}"]
+    report = reports.issue(record.id, edition="signed")
+    said = words(blobs.get(report.sha256))
+    assert LABELS[report.locale]["photos_lost_note"].format(count=2).replace(" ", "") in said
+    assert LABELS[report.locale]["photos_pending"] not in said
+    assert record_at(working).frozen_content == before, "what was signed stays"
+    html = phone.get(f"/visits/{working.id}/record").text
+    assert "2 photos did not come from the phone; the report was issued without them." in html
+    with time_machine.travel(clock.now() + timedelta(hours=25)):
+        assert photos.alert_missing_photos() == 0
+    with pytest.raises(NotAllowedNow):
+        photos.give_up(record, by=dispatcher)
+
+
+def test_a_photo_that_comes_after_it_was_given_up_is_kept_and_nothing_is_issued_twice(
+    working: Visit, phone: FlaskClient, dispatcher: User
+) -> None:
+    photos.give_up(record_at(working), by=dispatcher)
+
+    for photo in PHOTOS:
+        assert send(phone, photo).json["complete"]  # type: ignore[index]
+
+    db.session.rollback()
+    record = record_at(working)
+    assert [photo.arrived_at is not None and not photo.given_up for photo in record.photos] == [True] * 3
+    assert promised() == [f"signed:{record.id}"]
+    assert phone.get(f"/photos/{record.photos[0].id}/thumb.jpg").status_code == 200
+
+
+def test_a_correction_still_names_what_the_customer_signed_for(
+    working: Visit, phone: FlaskClient, engineer: User, dispatcher: User
+) -> None:
+    first = record_at(working)
+    photos.give_up(first, by=dispatcher)
+    seen = Given(method="remote", name="陈晓", reason="电话确认")
+
+    records.correct(
+        working,
+        filled(content_text="更换主板,重装系统", contact_phone="13900000001"),
+        reason="漏写",
+        acknowledged=seen,
+        by=engineer,
+    )
+
+    assert record_at(working).frozen_content["photos"] == first.frozen_content["photos"]
+    assert len(promised()) == 2
 
 
 def test_the_worker_drops_what_nobody_continues(engineer: User) -> None:

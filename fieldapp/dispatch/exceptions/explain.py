@@ -161,7 +161,9 @@ def _photos_missing(entry: Entry) -> dict[str, Any]:
         )
         for photo, received, length in rows
     ]
-    return {"missing": missing, "phones": phones_of(entry.engineer) if entry.engineer else []}
+    gone = Photo.arrived_at.is_(None) & Photo.removed_at.is_not(None) & (ServiceRecord.visit_id == entry.visit_id)
+    lost = db.session.scalar(select(func.count(Photo.id)).join(ServiceRecord).where(gone))
+    return {"missing": missing, "lost": lost, "phones": phones_of(entry.engineer) if entry.engineer else []}
 
 
 def _percent(received: int | None, length: int | None) -> int:

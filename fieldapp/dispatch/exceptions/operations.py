@@ -17,6 +17,8 @@ from fieldapp.offline import rescue
 from fieldapp.offline.models import OUTCOMES, Case, Submission
 from fieldapp.offline.operations import Receipt, settle_case
 from fieldapp.records import operations as records
+from fieldapp.records import photos
+from fieldapp.records.models import ServiceRecord
 
 LONGEST_NOTE = 1000
 
@@ -32,6 +34,21 @@ def confirm(case: Case, note: str, *, by: User) -> Receipt:
     """已阅: a person has seen what happened and leaves it so (raises AlreadySettled)."""
     case = _open(case)
     return _settle(case, _checked(note) or _("Seen."), by=by)
+
+
+@operation
+def issue_without(case: Case, reason: str, *, by: User) -> Receipt:
+    """The missing photos will not come: the report is issued without them, with the reason. Also when the case was seen
+    and settled before, for a phone may die later (raises Invalid; NotAllowedNow when none is awaited any more)."""
+    case = locked(case)
+    if not (reason := _checked(reason)):
+        raise Invalid(_("Please write the reason."), fields={"reason": _("Please write the reason.")})
+    photos.give_up(db.session.get_one(ServiceRecord, UUID(case.facts["record"])), by=by)
+    decision = _("The report is issued without them: %(reason)s", reason=reason)
+    if case.settled_at is None:
+        return _settle(case, decision, by=by)
+    case.decision = f"{case.decision}\n{decision}"
+    return {"case": str(case.id), "kind": case.kind}
 
 
 @operation

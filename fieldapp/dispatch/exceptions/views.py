@@ -55,6 +55,19 @@ def settle(case_id: UUID) -> Response:
     return _decided(entry, lambda _told: _settle(entry), _("Settled. Thank you."))
 
 
+@blueprint.post("/exceptions/<uuid:case_id>/report-without-photos")
+@requires(*OFFICE)
+def issue_without(case_id: UUID) -> Response:
+    """The photos will not come, for this ``reason``: the report goes out without them."""
+    request.get_data(cache=True)
+    entry = queries.entry_or_404(case_id)
+    if entry.case.kind != "photos_missing":
+        raise NotFound(_("There is no such exception."))
+    reason = request.form.get("reason", "")
+    done = _("The report is being issued without the missing photos.")
+    return _decided(entry, lambda _told: operations.issue_without(entry.case, reason, by=current_user), done)
+
+
 @blueprint.post("/exceptions/<uuid:case_id>/another-try")
 @requires(*OFFICE)
 def try_again(case_id: UUID) -> Response:
@@ -126,6 +139,7 @@ def _page(entry: Entry, error: FieldAppError | None = None, form: Mapping[str, s
         "versions": both,
         "choices": versions.typed(both, form or {}),
         "note": (form or {}).get("note", ""),
+        "reason": (form or {}).get("reason", ""),
         "choice": (form or {}).get("choice"),
         "problem": error,
         "errors": error.fields if error else {},
