@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -96,13 +96,33 @@ def _line(kind: type[Any], row: object) -> Any:
 # ---- a case and its decision ------------------------------------------------------------------------
 
 
-def decided(case: Case, chosen: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Now:
+    """What the record says in the fields of a case where that is no longer the phone's word, as text; ``seen`` names
+    this state of the record, so that nobody decides about words that they did not see."""
+
+    seen: str
+    texts: Mapping[str, str]
+
+
+def now_of(case: Case, record: ServiceRecord) -> Now:
+    """The record beside the case: it may have been corrected, or saved again, since."""
+    fields, values = case.facts.get("fields", {}), merge.groups(filled_of(record))
+    said = {name: _text(name, values[name]) for name in fields}
+    changed = {name: text for name, text in said.items() if not _same(text, fields[name]["phone"])}
+    return Now(f"{record.revision}.{record.draft_revision}", changed)
+
+
+def decided(case: Case, chosen: Mapping[str, str], keep: Collection[str] = ()) -> dict[str, Any]:
     """The value that was chosen for each field of a case; where nothing was chosen, the phone's (raises Invalid).
 
     Texts are what the person wrote. Times and rows are one side's: they cannot be written into one text field.
+    ``keep``: fields in which the record stays as it is.
     """
     return {
-        name: _decided(case, name, chosen.get(name, texts["phone"])) for name, texts in case.facts["fields"].items()
+        name: _decided(case, name, chosen.get(name, texts["phone"]))
+        for name, texts in case.facts["fields"].items()
+        if name not in keep
     }
 
 
@@ -138,6 +158,11 @@ def with_decided(record: ServiceRecord, decided: Mapping[str, Any]) -> Filled:
 def differs(record: ServiceRecord, wanted: Filled) -> bool:
     """Whether the record does not say that already."""
     return merge.groups(filled_of(record)) != merge.groups(wanted)
+
+
+def same_times(one: ServiceRecord, other: ServiceRecord) -> bool:
+    """Whether two revisions say the same about when the service ran, to the minute."""
+    return bool(merge.groups(filled_of(one))["times"] == merge.groups(filled_of(other))["times"])
 
 
 # ---- below: groups as text for people, and as JSON --------------------------------------------------

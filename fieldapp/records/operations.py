@@ -5,7 +5,7 @@ Each public function is one use case and one transaction and returns what the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from fieldapp.offline.models import Case
 from fieldapp.offline.operations import NoLongerYours, Receipt, Told, settle_case
 from fieldapp.offline.times import SKEW_LIMIT, happened_at
 from fieldapp.records import conflicts, content, ink, photos, suggestions
-from fieldapp.records.conflicts import Took
+from fieldapp.records.conflicts import Now, Took
 from fieldapp.records.models import (
     OUTCOMES,
     PHOTO_KINDS,
@@ -251,7 +251,7 @@ def correct(
     _write(new, filled)
     _keep_solved(old, new)
     new.started_at, new.ended_at = new.started_at or old.started_at, new.ended_at or old.ended_at
-    _check_complete(new, backup=False)
+    _check_complete(new, backup=False, times=not conflicts.same_times(old, new))
     if not _differs(old, new):
         raise Invalid(_("Nothing was changed, so there is nothing to correct."))
     _freeze(new)
@@ -269,16 +269,26 @@ def correct(
 
 
 @operation
-def resolve_conflict(case: Case, chosen: Mapping[str, str], *, by: User, told: Told | None = None) -> Receipt:
+def resolve_conflict(
+    case: Case,
+    chosen: Mapping[str, str],
+    *,
+    keep: Collection[str] = (),
+    seen: str = "",
+    by: User,
+    told: Told | None = None,
+) -> Receipt:
     """A person of the office decided between the phone's and the office's words: ``chosen`` has a text for each field.
 
     On a draft the words are its next revision, on a signed record a correction; where they are what stands there
     already, nothing changes. Both sides stay with the case, which is settled (raises Invalid, NotAllowedNow).
+    ``keep``: fields in which the record stays as it is; ``seen``: the record that the person saw (``conflict_now``).
     """
     case = locked(case)
-    decided = conflicts.decided(case, chosen)
-    first = db.session.get_one(ServiceRecord, UUID(case.facts["record"]))
-    record = record_of(first.visit) or first
+    decided = conflicts.decided(case, chosen, keep)
+    record = _record_of_conflict(case, hold=True)
+    if seen not in ("", conflicts.now_of(case, record).seen):
+        raise Invalid(_("This record was changed elsewhere meanwhile. Your text is kept here; please compare."))
     wanted = conflicts.with_decided(record, decided)
     settle_case(case, by=by, decision=conflicts.decision_text(decided))
     if not conflicts.differs(record, wanted):
@@ -292,6 +302,22 @@ def resolve_conflict(case: Case, chosen: Mapping[str, str], *, by: User, told: T
     _write(record, wanted)
     _note_phone(record, None)
     return _receipt(record)
+
+
+def conflict_now(case: Case) -> Now:
+    """What the record of a conflict says by now, for the page on which it is decided; nothing when the case names none."""
+    if "record" not in case.facts:
+        return Now("", {})
+    return conflicts.now_of(case, _record_of_conflict(case))
+
+
+def _record_of_conflict(case: Case, *, hold: bool = False) -> ServiceRecord:
+    """The newest revision. Held with its visit, and read afterwards: a phone may be sending, or a colleague correcting."""
+    first = db.session.get_one(ServiceRecord, UUID(case.facts["record"]))
+    if hold:
+        locked(first.visit)
+        db.session.expire(first)
+    return record_of(first.visit) or first
 
 
 # ---- below: drafts ----------------------------------------------------------------------------------
@@ -443,8 +469,13 @@ def _ended_by_default(visit: Visit) -> bool:
     return last is not None and bool(last.payload.get("ended_by_default"))
 
 
-def _check_complete(record: ServiceRecord, *, backup: bool = True, told: Told | None = None) -> None:
-    """F2, F4, F5, F6 and F9 as the form demands them; every sentence stands at its field."""
+def _check_complete(
+    record: ServiceRecord, *, backup: bool = True, times: bool = True, told: Told | None = None
+) -> None:
+    """F2, F4, F5, F6 and F9 as the form demands them; every sentence stands at its field.
+
+    Without ``times``: they are those that were signed already, and nobody is asked about them again.
+    """
     wrong: dict[str, str] = {}
     if record.service_type is None:
         wrong["service_type"] = _("Choose the kind of service.")
@@ -458,7 +489,8 @@ def _check_complete(record: ServiceRecord, *, backup: bool = True, told: Told | 
         wrong["outcome"] = _("Something remains in the list below, so it is not all done.")
     if backup and record.signature("backup_ack") is None:
         wrong["backup"] = _("The backup reminder is not settled: signed, refused with a reason, or not applicable.")
-    wrong.update(_wrong_times(record, told))
+    if times:
+        wrong.update(_wrong_times(record, told))
     if wrong:
         raise Invalid(_("Some fields need your attention."), fields=wrong)
 

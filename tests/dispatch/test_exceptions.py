@@ -27,6 +27,7 @@ from fieldapp.records import operations as records
 from fieldapp.records.models import Photo, PhotoUpload
 from fieldapp.records.photos import alert_missing_photos
 from fieldapp.records.queries import record_of, revisions_of
+from fieldapp.records.values import Given
 from fieldapp.storage import blobs
 from fieldapp.tickets.models import Ticket
 from fieldapp.visits import operations as visits
@@ -35,7 +36,7 @@ from tests.conftest import add
 from tests.dispatch.conftest import AFTERNOON, planned
 from tests.dispatch.test_cost import statements, walks
 from tests.records.samples import DRAWN, filled, signed
-from tests.records.wholes import PHOTOS, backup, complete, named, started_from, wall
+from tests.records.wholes import PHOTOS, backup, complete, form, named, queue, started_from, wall
 
 
 def opened(kind: str, visit: Visit | None = None, by: User | None = None, **more: Any) -> Case:
@@ -782,6 +783,83 @@ def test_what_the_queue_brings_can_be_decided_on_the_page(
     assert second.content_text == "两边合写"
     assert (second.started_at, second.ended_at) == (start, start + timedelta(hours=1))
     assert again(case).settled_at is not None
+
+
+def seen_on(html: str) -> str:
+    """Which state of the record the page was made from."""
+    found = re.search(r'name="seen" value="([^"]+)"', html)
+    assert found
+    return found[1]
+
+
+def test_words_can_be_decided_on_a_record_whose_hours_were_signed_by_a_wrong_clock(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], working: Visit, engineer: User
+) -> None:
+    """The hours are signed, the report says what is wrong with them; nobody asked the office about them."""
+    browser = logged_in(engineer)
+    backup(browser, working)
+    office_writes(working, engineer, content_text="办公室写的")
+    yesterday = clock.now() - timedelta(days=1)
+    hours = {"started_at": wall(yesterday), "ended_at": wall(yesterday + timedelta(minutes=30))}
+    assert complete(browser, working, **hours).json["outcome"] == "conflict"  # type: ignore[index]
+    case = db.session.scalars(select(Case)).one()
+
+    answer = settle(desk, case, **{"choice-content_text": "office"})
+
+    assert answer.status_code == 303, answer.text
+    assert [each.content_text for each in revisions_of(working)] == ["更换主板,测试正常", "办公室写的"]
+
+
+def test_what_was_corrected_since_is_shown_and_not_undone(
+    desk: FlaskClient, conflict: Case, working: Visit, engineer: User
+) -> None:
+    before = page(desk, f"/exceptions/{conflict.id}")
+    assert "In the record by now" not in before
+    told = Given(method="remote", name="陈晓", reason="电话确认")
+    better = filled(content_text="更换电源和风扇", outcome="all_done", tools="螺丝刀")
+    records.correct(working, better, reason="漏写", acknowledged=told, by=engineer)
+
+    stale = settle(desk, conflict, **DECIDED, seen=seen_on(before))
+
+    assert stale.status_code == 422
+    assert "This record was changed elsewhere meanwhile." in stale.text
+    assert re.search(r"In the record by now</label>\s*<p class=\"lines-kept\">更换电源和风扇</p>", stale.text)
+    assert len(revisions_of(working)) == 2
+    as_it_is = {**DECIDED, "choice-content_text": "now", "choice-tools": "office", "seen": seen_on(stale.text)}
+    assert settle(desk, conflict, **as_it_is).status_code == 303
+    assert [(each.content_text, each.tools) for each in revisions_of(working)][1:] == [
+        ("更换电源和风扇", "螺丝刀"),
+        ("更换电源和风扇", "万用表"),
+    ]
+    assert "Service content: as the record says by now" in again(conflict).decision
+
+
+def test_what_the_phone_saved_since_is_not_overwritten_unseen(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], working: Visit, engineer: User
+) -> None:
+    browser = logged_in(engineer)
+    office_writes(working, engineer, content_text="办公室写的")
+    about = f"/visits/{working.id}/record"
+    queue(browser, about, {**form(content_text="更换主板"), "base": started_from()})
+    case = db.session.scalars(select(Case)).one()
+    before = page(desk, f"/exceptions/{case.id}")
+    queue(browser, about, {**form(content_text="更换主板和电源"), "base": started_from()})
+    chosen = {f"choice-{name}": "phone" for name in case.facts["fields"]}
+
+    stale = settle(desk, case, **chosen, seen=seen_on(before))
+
+    assert stale.status_code == 422
+    assert "更换主板和电源" in stale.text
+    record = record_of(working)
+    assert record
+    assert record.content_text == "更换主板和电源"
+
+
+def test_the_record_by_now_can_be_chosen_only_where_it_is_shown(desk: FlaskClient, conflict: Case) -> None:
+    answer = settle(desk, conflict, **{**DECIDED, "choice-tools": "now"})
+
+    assert answer.status_code == 422
+    assert '<a href="#choice-tools">Choose which words shall stand.' in answer.text
 
 
 def test_a_record_that_cannot_be_is_read_as_it_was_sent(

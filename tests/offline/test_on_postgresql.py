@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -16,13 +17,15 @@ from fieldapp.errors import NotFound
 from fieldapp.extensions import db, uuid7
 from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.offline.operations import bump_epoch, identity, open_case
+from fieldapp.records import operations as records
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan
 from fieldapp.visits.queries import events_of, own_or_former_visit_or_404
 from tests.conftest import Browser
-from tests.offline.queue import receipt_of, step
+from tests.offline.queue import Item, receipt_of, step
 from tests.offline.test_late_facts import told_by
+from tests.records.samples import filled
 from tests.test_postgresql import app, at_head, at_once, cluster, url
 
 __all__ = ["app", "at_head", "cluster", "url"]
@@ -109,6 +112,42 @@ def test_two_new_items_of_a_new_phone_at_once(app: Flask, visit: Visit, engineer
         if answer == 409:  # in progress: the phone asks again
             assert sender(n)() == 200
     assert (rows(Submission), rows(Device)) == (6, 1)
+
+
+def test_the_office_decides_while_the_phone_goes_on_saving(
+    app: Flask, visit: Visit, engineer: User, dispatcher: User
+) -> None:
+    """X12: neither gets into the other's way, whoever comes first."""
+    phone = phone_of(app, engineer)
+    for noun in ("arrival", "start"):
+        receipt_of(step(visit.id, noun).sent(phone))
+    records.save(visit, filled(content_text="办公室写的"), by=engineer)
+    receipt_of(saving(visit, "更换主板").sent(phone))
+    case = db.session.scalars(select(Case)).one()
+    chosen = {f"choice-{name}": "office" for name in case.facts["fields"]}
+    tokens = [accounts.open_session(user, user_agent="tests", address="::1") for user in (engineer, dispatcher)]
+    items, decision = [saving(visit, f"更换主板 {n}") for n in range(8)], f"/exceptions/{case.id}/settlement"
+    db.session.rollback()
+
+    def browser(token: str) -> FlaskClient:
+        made = app.test_client()
+        made.set_cookie(accounts.COOKIE, token)
+        return made
+
+    def saves(item: Item) -> Callable[[], int]:
+        return lambda: item.sent(browser(tokens[0])).status_code
+
+    def decide() -> int:
+        return browser(tokens[1]).post(decision, data=chosen).status_code
+
+    answers = at_once(app, *(saves(item) for item in items[:4]), decide, *(saves(item) for item in items[4:]))
+
+    assert answers.pop(4) == 303
+    assert set(answers) <= {200, 409}, "taken, or asked to come again in a moment"
+
+
+def saving(visit: Visit, words: str) -> Item:
+    return step(visit.id, "record", service_type="maintenance", content_text=words, outcome="all_done")
 
 
 def test_one_case_for_one_cause_at_once(app: Flask) -> None:

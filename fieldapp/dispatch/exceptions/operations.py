@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from uuid import UUID
 
@@ -81,11 +81,16 @@ def applied(case: Case, *, by: User) -> Receipt:
 
 
 @operation
-def choose(case: Case, chosen: Mapping[str, str], decision: str, *, by: User) -> Receipt:
+def choose(
+    case: Case, chosen: Mapping[str, str], decision: str, *, keep: Collection[str] = (), seen: str = "", by: User
+) -> Receipt:
     """Of two versions, the words that shall stand for each field: the record's next revision, or a correction of what
-    is signed. ``decision`` says in words what was chosen (raises Invalid, NotAllowedNow, AlreadySettled)."""
+    is signed. ``decision`` says in words what was chosen (raises Invalid, NotAllowedNow, AlreadySettled).
+
+    ``keep``: fields in which the record stays as it is; ``seen``: the record that was beside the two versions.
+    """
     case = _open(case)
-    receipt = records.resolve_conflict(case, chosen, by=by)
+    receipt = records.resolve_conflict(case, chosen, keep=keep, seen=seen, by=by)
     case.decision = decision
     return receipt
 

@@ -14,13 +14,14 @@ LONGEST_TEXT = 4000
 # What is chosen from a list, or made of rows: one side or the other, no words of one's own.
 WHOLE = ("service_type", "outcome", "times", "parts", "open_items", "solved_item_ids")
 TIMES = ("started_at", "ended_at", "times_reason")
-SIDES = ("phone", "office", "own")
+SIDES = ("phone", "office", "own", "now")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
     """One field that both sides changed, as the page shows it. ``told``: the same as the case holds it, by side;
-    ``free``: a text of one's own may be written instead."""
+    ``free``: a text of one's own may be written instead; ``now``: what the record says, when that
+    is the phone's word no longer."""
 
     name: str
     label: str
@@ -29,6 +30,7 @@ class Version:
     office: str
     told: Mapping[str, str]
     free: bool
+    now: str | None = None
 
     @property
     def joined(self) -> str:
@@ -40,16 +42,16 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a person chose for one field: ``side`` is phone, office, own, or empty while nothing was chosen."""
+    """What a person chose for one field: ``side`` is phone, office, own, now, or empty while nothing was chosen."""
 
     side: str = ""
     text: str = ""
 
 
-def versions_of(case: Case) -> list[Version]:
-    """Every field of a case that both sides changed."""
+def versions_of(case: Case, now: Mapping[str, str]) -> list[Version]:
+    """Every field of a case that both sides changed; ``now``: what the record says, where it is another thing by now."""
     said = kept.Words()
-    return [_version(name, told, said) for name, told in case.facts.get("fields", {}).items()]
+    return [_version(name, told, said, now.get(name)) for name, told in case.facts.get("fields", {}).items()]
 
 
 def typed(versions: list[Version], form: Mapping[str, str]) -> dict[str, Choice]:
@@ -65,7 +67,12 @@ def decided(versions: list[Version], choices: Mapping[str, Choice]) -> dict[str,
     wrong = dict(found for each in versions if (found := _wrong(each, choices[each.name])))
     if wrong:
         raise Invalid(_("Some fields need your attention."), fields=wrong)
-    return {each.name: _decision(each, choices[each.name]) for each in versions}
+    return {each.name: _decision(each, choices[each.name]) for each in versions if choices[each.name].side != "now"}
+
+
+def kept_as_they_are(choices: Mapping[str, Choice]) -> list[str]:
+    """The fields in which the record shall stay as it is."""
+    return [name for name, choice in choices.items() if choice.side == "now"]
 
 
 def in_words(versions: list[Version], choices: Mapping[str, Choice]) -> str:
@@ -74,6 +81,7 @@ def in_words(versions: list[Version], choices: Mapping[str, Choice]) -> str:
         "phone": _("the phone's words"),  # L10n: 采用手机内容
         "office": _("the office's words"),  # L10n: 采用办公室内容
         "own": _("words of one's own"),  # L10n: 自行改写
+        "now": _("as the record says by now"),  # L10n: 保留现有内容
     }
     return "\n".join(f"{each.label}: {said[choices[each.name].side]}" for each in versions)
 
@@ -88,7 +96,8 @@ def place_of(name: str, versions: list[Version]) -> str:
 
 
 def _wrong(version: Version, choice: Choice) -> tuple[str, str] | None:
-    if choice.side not in SIDES or (choice.side == "own" and not version.free):
+    not_there = (choice.side == "own" and not version.free) or (choice.side == "now" and version.now is None)
+    if choice.side not in SIDES or not_there:
         return f"choice-{version.name}", _("Choose which words shall stand.")
     if choice.side == "own" and not choice.text.strip():
         return f"text-{version.name}", _("Write the words that shall stand.")
@@ -101,6 +110,13 @@ def _decision(version: Version, choice: Choice) -> str:
     return choice.text.strip() if choice.side == "own" else version.told[choice.side]
 
 
-def _version(name: str, told: Mapping[str, str], said: kept.Words) -> Version:
+def _version(name: str, told: Mapping[str, str], said: kept.Words, now: str | None) -> Version:
     shown = {side: said.value(name, told.get(side) or "") for side in ("before", "phone", "office")}
-    return Version(name=name, label=said.label(name), told=told, free=name not in WHOLE, **shown)
+    return Version(
+        name=name,
+        label=said.label(name),
+        told=told,
+        free=name not in WHOLE,
+        now=None if now is None else said.value(name, now),
+        **shown,
+    )

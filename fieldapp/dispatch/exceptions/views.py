@@ -18,6 +18,8 @@ from fieldapp.i18n import _
 from fieldapp.offline import answers
 from fieldapp.offline.models import Case
 from fieldapp.offline.operations import Receipt, Told
+from fieldapp.records import operations as records
+from fieldapp.records.conflicts import Now
 from fieldapp.security import OFFICE, requires
 
 blueprint = Blueprint("exceptions", __name__)
@@ -99,11 +101,12 @@ def _settle(entry: Entry) -> Receipt:
 
 
 def _choose(case: Case) -> Receipt:
-    both = versions.versions_of(case)
+    both = versions.versions_of(case, records.conflict_now(case).texts)
     choices = versions.typed(both, request.form)
     chosen = versions.decided(both, choices)
+    keep, seen = versions.kept_as_they_are(choices), request.form.get("seen", "")
     try:
-        return operations.choose(case, chosen, versions.in_words(both, choices), by=current_user)
+        return operations.choose(case, chosen, versions.in_words(both, choices), keep=keep, seen=seen, by=current_user)
     except Invalid as error:  # it names the fields of the record, the page its own
         places = {versions.place_of(name, both): sentence for name, sentence in error.fields.items()}
         raise Invalid(error.sentence, fields=places) from error
@@ -133,10 +136,13 @@ def _decided(entry: Entry, apply: Callable[[Told], Receipt], done: str) -> Respo
 
 
 def _page(entry: Entry, error: FieldAppError | None = None, form: Mapping[str, str] | None = None) -> Response:
-    both = versions.versions_of(entry.case) if entry.case.kind == "conflict" else []
+    undecided = entry.case.kind == "conflict" and not entry.settled
+    now = records.conflict_now(entry.case) if undecided else Now("", {})
+    both = versions.versions_of(entry.case, now.texts) if entry.case.kind == "conflict" else []
     page: dict[str, Any] = {
         "entry": entry,
         "versions": both,
+        "record_seen": now.seen,
         "choices": versions.typed(both, form or {}),
         "note": (form or {}).get("note", ""),
         "reason": (form or {}).get("reason", ""),
