@@ -267,6 +267,18 @@ def contact(user_id: UUID, device: str, **said: Any) -> None:
     _seen(user_id, device, clock.now(), said)
 
 
+@operation
+def write_off(device: Device, *, by: User) -> Device:
+    """The phone is lost or broken: what it had said is waiting there is no longer waited for. Should it ever speak
+    again, it says anew what waits. What is already here stays (raises NotAllowedNow when nothing waits there)."""
+    device = locked(device)
+    if not device.waiting:
+        raise NotAllowedNow(_("Nothing waits on this phone any more."))
+    audit.record("device.written_off", "device", device.id, by=by.id, waiting=device.waiting)
+    device.waiting, device.oldest_waiting_at = 0, None
+    return device
+
+
 def _seen_by_queue(told: Told) -> None:
     """What an item of the queue tells about its phone, in the transaction of the item itself."""
     said: dict[str, Any] = {"agent": told.agent[:200], "last_sequence": told.sequence}

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from fieldapp import clock
 from fieldapp.accounts.models import User
+from fieldapp.audit import AuditEntry
 from fieldapp.extensions import db, operation, uuid7
 from fieldapp.offline.models import Device
 from tests.conftest import add
@@ -147,6 +150,45 @@ def test_a_phone_that_was_put_away_long_ago_is_not_shown_unless_something_waits_
 
     assert "王磊" not in html
     assert "李婷" in html
+
+
+def test_a_phone_that_is_lost_for_good_stops_alarming_once_a_person_says_so(
+    desk: FlaskClient, engineer: User, dispatcher: User
+) -> None:
+    lost = phone(engineer, waiting=3, silent_for=timedelta(days=40))
+    assert "3 waiting, silent for 40 days" in desk.get("/devices").text
+
+    answer = write_off(desk, lost)
+
+    assert answer.status_code == 303
+    assert "This phone is no longer waited for." in desk.get("/devices").text
+    assert "has not spoken" not in desk.get("/exceptions").text
+    entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "device.written_off")).one()
+    assert (entry.by, entry.facts) == (dispatcher.id, {"waiting": 3})
+    assert write_off(desk, lost).status_code == 409
+
+
+def test_a_phone_that_was_written_off_and_speaks_again_says_anew_what_waits(
+    desk: FlaskClient, logged_in: Callable[[User], FlaskClient], engineer: User
+) -> None:
+    lost = phone(engineer, waiting=3, silent_for=timedelta(days=2))
+    write_off(desk, lost)
+
+    logged_in(engineer).post("/offline/contact", data={"device": lost.device, "waiting": "3"})
+
+    assert "3 waiting" in desk.get("/devices").text
+
+
+def test_a_phone_that_may_only_be_in_a_cellar_cannot_be_written_off_on_the_page(
+    desk: FlaskClient, engineer: User
+) -> None:
+    phone(engineer, waiting=3, silent_for=timedelta(hours=23))
+
+    assert "write-off" not in desk.get("/devices").text
+
+
+def write_off(desk: FlaskClient, device: Device) -> TestResponse:
+    return desk.post(f"/devices/{device.id}/write-off", data={"submission_id": str(uuid7())})
 
 
 def test_a_page_that_cannot_show_all_says_so(desk: FlaskClient, engineer: User) -> None:

@@ -60,7 +60,7 @@ CLASSES = {
     " dispatch.plan_ticket dispatch.save_ticket_plan dispatch.cancel dispatch.plan_visit dispatch.save_visit_plan"
     " dispatch.take_back visits.cancel records.review records.sign_review exceptions.index exceptions.show"
     " exceptions.settle exceptions.issue_without exceptions.try_again devices.index devices.rescue_form"
-    " devices.take_in news.index news.see news.see_all sync.mapping sync.probe sync.replace_word sync.take_back_word sync.want_check",
+    " devices.take_in devices.write_off news.index news.see news.see_all sync.mapping sync.probe sync.replace_word sync.take_back_word sync.want_check",
 }
 CLASS_OF = {endpoint: kind for kind, endpoints in CLASSES.items() for endpoint in endpoints.split()}
 

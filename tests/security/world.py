@@ -283,6 +283,7 @@ def _learn(world: World) -> None:
         "ticket_id": keys(Ticket.id)[::5] + keys(Ticket.id, Ticket.customer_id.is_(None)),
         "photo_id": keys(Photo.id),
         "case_id": keys(Case.id),
+        "device_id": keys(Device.id),
         "news_id": keys(TicketNews.id),
         "report_id": keys(Report.id),
         "number": keys(DeskTicket.number, DeskTicket.uid == "intake") + keys(DeskTicket.number)[:1],

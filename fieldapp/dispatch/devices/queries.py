@@ -16,7 +16,9 @@ from sqlalchemy import ColumnElement, Select, select
 from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.customers.models import Customer
+from fieldapp.errors import NotFound
 from fieldapp.extensions import db
+from fieldapp.i18n import _
 from fieldapp.offline.models import Device
 from fieldapp.visits.models import Visit
 
@@ -92,6 +94,14 @@ def phones() -> Phones:
 def silent_phones(at_most: int) -> list[Phone]:
     """Phones that have not spoken for 4 hours or more while something waits there, the longest silent first."""
     return _read(_with_owner(is_silent()).order_by(Device.seen_at).limit(at_most))
+
+
+def device_or_404(device_id: UUID) -> Device:
+    """One phone (raises NotFound)."""
+    device = db.session.get(Device, device_id)
+    if device is None:
+        raise NotFound(_("There is no such phone."))
+    return device
 
 
 def phones_of(user: User) -> list[Phone]:

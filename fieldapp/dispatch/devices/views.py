@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 from flask_login import current_user
+from werkzeug.wrappers import Response as AnyResponse
 
 from fieldapp.accounts.models import User
 from fieldapp.dispatch.devices import queries, words
-from fieldapp.errors import Invalid, TooLarge
+from fieldapp.errors import Invalid, TooLarge, wants_json
 from fieldapp.extensions import db
 from fieldapp.i18n import _
-from fieldapp.offline import rescue
+from fieldapp.offline import answers, operations, rescue
+from fieldapp.offline.models import Device
+from fieldapp.offline.operations import Receipt
 from fieldapp.offline.rescue import Handed, Package
 from fieldapp.security import OFFICE, requires
 
@@ -47,6 +51,21 @@ def take_in() -> Response:
     except (Invalid, TooLarge) as error:
         return _form_page({"package": error.sentence}, error.status)
     return _report_page(package, handed)
+
+
+@blueprint.post("/devices/<uuid:device_id>/write-off")
+@requires(*OFFICE)
+def write_off(device_id: UUID) -> AnyResponse:
+    """The phone is lost or broken, and nobody waits for it any more."""
+    device = queries.device_or_404(device_id)
+    answer = answers.submitted(lambda _told: _written_off(device), then=url_for(".index"))
+    if not wants_json():
+        flash(_("This phone is no longer waited for."))
+    return answer
+
+
+def _written_off(device: Device) -> Receipt:
+    return {"device": str(operations.write_off(device, by=current_user).id)}
 
 
 @blueprint.url_value_preprocessor
