@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_datetime
-from babel.support import NullTranslations
+from babel.support import NullTranslations, Translations
 from flask import Flask, current_app, g, has_app_context, has_request_context, request
 from flask_babel import Babel, get_locale, get_translations
 from flask_babel.speaklater import LazyString
@@ -64,6 +65,28 @@ def ngettext(singular: str, plural: str, num: int, /, **values: Any) -> str:
     """One or many, in the language of the request; ``%(num)d`` is the number."""
     said: str = _spoken().catalogue.ungettext(singular, plural, num)
     return said % {"num": num, **values}
+
+
+def said_again(text: str) -> str:
+    """A sentence of ours that was kept in somebody's language, in that of the request; any other text as it is.
+
+    What was filled into a sentence cannot be told from it: such a one stays in the language in which it was kept.
+    """
+    ours = _sentences(current_app.config["TRANSLATIONS"]).get(text)
+    return gettext(ours) if ours else text
+
+
+@cache
+def _sentences(folder: str) -> dict[str, str]:
+    """Every text of the catalogues, in each language, with its original."""
+    found: dict[str, str] = {}
+    for name in LOCALES:
+        texts: dict[object, str] = getattr(Translations.load(folder, [name]), "_catalog", {})
+        for original, said in texts.items():
+            if isinstance(original, str) and original:
+                found.setdefault(said, original)
+                found[original] = original
+    return found
 
 
 def lazy(text: str, /, **values: Any) -> LazyString:

@@ -17,6 +17,7 @@ from time_machine import Traveller
 from werkzeug.test import TestResponse
 
 from fieldapp import clock, outbox
+from fieldapp.accounts import operations as accounts
 from fieldapp.accounts.models import User
 from fieldapp.audit import AuditEntry
 from fieldapp.customers.models import Contact, Customer
@@ -783,6 +784,41 @@ def test_what_the_queue_brings_can_be_decided_on_the_page(
     assert second.content_text == "两边合写"
     assert (second.started_at, second.ended_at) == (start, start + timedelta(hours=1))
     assert again(case).settled_at is not None
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence", "field"),
+    [
+        ("en", "Some fields need your attention.", "The end lies before the start."),
+        ("zh_CN", "有些内容需要检查。", "结束时间早于开始时间。"),
+        ("zh_TW", "有些內容需要檢查。", "結束時間早於開始時間。"),
+    ],
+)
+def test_why_it_could_not_be_applied_is_said_in_the_readers_language(
+    desk: FlaskClient,
+    logged_in: Callable[[User], FlaskClient],
+    working: Visit,
+    engineer: User,
+    language: str,
+    sentence: str,
+    field: str,
+) -> None:
+    """The engineer reads Traditional Chinese, and so the receipt was; the office reads what it likes."""
+    accounts.change_account(engineer.id, name="王磊", phone="", locale="zh_TW", map_app="")
+    browser = logged_in(engineer)
+    backup(browser, working)
+    end = wall(clock.now() - timedelta(days=1))
+    receipt = complete(browser, working, ended_at=end).json
+    assert receipt
+    assert receipt["fields"] == {"ended_at": "結束時間早於開始時間。"}
+    case = db.session.scalars(select(Case)).one()
+
+    html = page(desk, f"/exceptions/{case.id}?lang={language}")
+
+    assert sentence in html
+    assert f"<dd>{field}</dd>" in html
+    tried = desk.post(f"/exceptions/{case.id}/another-try?lang={language}")
+    assert sentence in tried.text
 
 
 def seen_on(html: str) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from fieldapp.accounts.words import browser_name
 from fieldapp.dispatch.devices.queries import Phone
-from fieldapp.i18n import _, duration, lazy, ngettext, when
+from fieldapp.i18n import _, duration, lazy, ngettext, said_again, when
 from fieldapp.offline.rescue import Handed
 
 UNITS = ("KB", "MB", "GB")
@@ -130,6 +130,11 @@ def thing(each: Handed) -> str:
     if each.sequence is None and not each.what.startswith("/"):
         return _("Photo %(code)s", code=each.what[:8] or "–")
     return deed_of(each.what)
+
+
+def sentence(each: Handed) -> str:
+    """Why it was not plainly taken: the answer came in the engineer's language."""
+    return said_again(each.sentence)
 
 
 def summary(handed: Sequence[Handed]) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from fieldapp.dispatch.exceptions import kept
 from fieldapp.dispatch.exceptions.queries import Entry
 from fieldapp.dispatch.exceptions.words import reason_of
 from fieldapp.extensions import db
-from fieldapp.i18n import lazy
+from fieldapp.i18n import lazy, said_again
 from fieldapp.offline.models import Case
 from fieldapp.records.models import Photo, PhotoUpload, ServiceRecord
 from fieldapp.tickets.models import TicketNews
@@ -77,7 +77,8 @@ def explained(entry: Entry) -> dict[str, Any]:
 def _quarantine(entry: Entry) -> dict[str, Any]:
     """What was sent, and what was wrong with it, field by field, beyond the one sentence."""
     said, words, reason = entry.case.facts.get("fields") or {}, kept.Words(), reason_of(entry)
-    wrong = [kept.Field(label=words.label(name), value=text) for name, text in said.items() if text != reason]
+    again = {name: said_again(text) for name, text in said.items()}
+    wrong = [kept.Field(label=words.label(name), value=text) for name, text in again.items() if text != reason]
     return {"kept": kept.read(entry.submission) if entry.submission else None, "wrong": wrong}
 
 

@@ -12,7 +12,7 @@ from fieldapp.customers.models import Contact
 from fieldapp.customers.operations import ContactDetails
 from fieldapp.errors import Invalid, NotAllowedNow, NotFound
 from fieldapp.extensions import db, locked, operation
-from fieldapp.i18n import _, when
+from fieldapp.i18n import _, said_again, when
 from fieldapp.offline import rescue
 from fieldapp.offline.models import OUTCOMES, Case, Submission
 from fieldapp.offline.operations import Receipt, settle_case
@@ -70,7 +70,7 @@ def try_again(case: Case, submission: Submission, *, by: User) -> Receipt:
     _check_open(case)
     tried = rescue.apply_again(submission, by=by.id)
     if tried.outcome not in OUTCOMES or tried.outcome == "quarantined":
-        raise NotAllowedNow(_("It still cannot be applied: %(reason)s", reason=tried.sentence))
+        raise NotAllowedNow(_("It still cannot be applied: %(reason)s", reason=said_again(tried.sentence)))
     return applied(case, by=by)
 
 
@@ -130,7 +130,7 @@ def _check_open(case: Case) -> None:
         return
     settler = db.session.get(User, case.settled_by_id) if case.settled_by_id else None
     if settler is None:
-        raise AlreadySettled(_("This settled itself meanwhile: %(why)s", why=case.decision))
+        raise AlreadySettled(_("This settled itself meanwhile: %(why)s", why=said_again(case.decision)))
     # L10n: %(name)s 已于 %(when)s 处理
     raise AlreadySettled(_("%(name)s settled this already, %(when)s.", name=settler.name, when=when(case.settled_at)))
 

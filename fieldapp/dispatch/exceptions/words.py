@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fieldapp.dispatch.exceptions.queries import Entry
-from fieldapp.i18n import _, lazy, ngettext, when
+from fieldapp.i18n import _, lazy, ngettext, said_again, when
 from fieldapp.tickets.labels import STATUSES as TICKET_ENDS
 
 
@@ -74,7 +74,7 @@ def settled_by(entry: Entry) -> str:
 def decision(entry: Entry) -> str:
     """What was decided, with who decided it when it was a person."""
     if entry.settler is None:
-        return entry.case.decision
+        return said_again(entry.case.decision)
     return _("%(name)s: %(decision)s", name=entry.settler, decision=entry.case.decision)
 
 
@@ -154,8 +154,9 @@ def _ticket_ended(entry: Entry) -> str:
 
 
 def reason_of(entry: Entry) -> str:
-    """Why a submission could not be applied, in words."""
-    return (entry.submission.reason if entry.submission else "") or str(entry.case.facts.get("sentence", ""))
+    """Why a submission could not be applied, in words: the engineer was told in their language, the reader has another."""
+    kept = (entry.submission.reason if entry.submission else "") or str(entry.case.facts.get("sentence", ""))
+    return said_again(kept)
 
 
 SENTENCES: dict[str, Callable[[Entry], str]] = {
