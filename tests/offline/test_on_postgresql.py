@@ -18,6 +18,7 @@ from fieldapp.extensions import db, uuid7
 from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.offline.operations import bump_epoch, identity, open_case
 from fieldapp.records import operations as records
+from fieldapp.tickets.models import Ticket
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan
@@ -25,6 +26,7 @@ from fieldapp.visits.queries import events_of, own_or_former_visit_or_404
 from tests.conftest import Browser
 from tests.offline.queue import Item, receipt_of, step
 from tests.offline.test_late_facts import told_by
+from tests.offline.test_whatever_comes import whatever_comes
 from tests.records.samples import filled
 from tests.test_postgresql import app, at_head, at_once, cluster, url
 
@@ -148,6 +150,12 @@ def test_the_office_decides_while_the_phone_goes_on_saving(
 
 def saving(visit: Visit, words: str) -> Item:
     return step(visit.id, "record", service_type="maintenance", content_text=words, outcome="all_done")
+
+
+def test_whatever_a_phone_sends_fits_the_columns(
+    app: Flask, ticket: Ticket, engineer: User, colleague: User, dispatcher: User
+) -> None:
+    whatever_comes(app, ticket, engineer, colleague, dispatcher)
 
 
 def test_one_case_for_one_cause_at_once(app: Flask) -> None:
