@@ -177,7 +177,8 @@ def _list(given: dict[str, Any], name: str, most: int) -> list[dict[str, Any]]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """A text of the file; half a character, which JSON can spell and no page can show, becomes a question mark."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _number(value: object) -> int | None:

@@ -138,6 +138,36 @@ def test_what_needs_a_decision_leads_to_the_exceptions(desk: FlaskClient, visit:
     assert db.session.scalar(select(func.count(Case.id))) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"path": "/visits/\ud800/arrival"},
+        {"path": 5},
+        {"path": "/visits/\0/arrival"},
+        {"id": "\ud800"},
+        {"id": 5},
+        {"sequence": -1},
+        {"sequence": 1e400},
+        {"type": "\ud800\r\nX-User: x"},
+        {"device_at": {"a": 1}, "zone": "\ud800\n", "form_version": [1]},
+        {"body_b64": "\ud800"},
+        {"sha256": "\ud800"},
+    ],
+)
+def test_one_item_that_somebody_tampered_with_does_not_keep_the_others_out(
+    desk: FlaskClient, visit: Visit, engineer: User, change: dict[str, Any]
+) -> None:
+    tampered = {**item(f"/visits/{visit.id}/departure", 2), **change}
+    photos = [{"sha256": "\ud800", "bytes_b64": ""}, {"sha256": 5}, {}]
+    content = package(engineer, tampered, item(f"/visits/{visit.id}/acceptance"), photos=photos, made_at="\ud800")
+
+    answer = take_in(desk, content)
+
+    assert "applied" in outcomes(answer)
+    assert outcomes(answer)[-3:] == ["damaged"] * 3
+    assert visit.accepted_at is not None
+
+
 def test_an_empty_file_says_that_nothing_was_waiting(desk: FlaskClient, engineer: User) -> None:
     answer = take_in(desk, package(engineer))
 
