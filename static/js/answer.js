@@ -38,13 +38,14 @@ export function isReceiptOf(body, { id, sha256 }) {
 
 /**
  * @param {Answer["headers"]} headers
- * @returns {number | null} ms that `Retry-After` asks for: seconds, or a date by the office's own clock
+ * @returns {number | null} ms that `Retry-After` asks for: seconds, or a date by the office's own clock. "At once" asks for nothing: a
+ *   phone that obeyed it would ask without a pause until its battery is empty
  */
 function asked(headers) {
   const text = headers.get("Retry-After") ?? "";
   const date = Date.parse(text) - Date.parse(headers.get("Date") ?? "");
   const wait = /^\d+$/.test(text) ? Number(text) * 1000 : date;
-  return Number.isFinite(wait) ? Math.min(Math.max(wait, 0), LONGEST_WAIT_MS) : null;
+  return wait > 0 ? Math.min(wait, LONGEST_WAIT_MS) : null;
 }
 
 /**

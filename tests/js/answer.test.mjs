@@ -42,6 +42,7 @@ test("trouble of the moment is tried again, when the office wants it", () => {
   }
   assert.deepEqual(said(409, JSON_TYPE, '{"error": "in_progress"}', { "Retry-After": "1" }), { state: "again", wait: 1_000 });
   assert.deepEqual(said(503, "", "", { "Retry-After": "999999" }), { state: "again", wait: 3_600_000 });
+  assert.deepEqual(said(503, "", "", { "Retry-After": "9".repeat(400) }), { state: "again", wait: 3_600_000 }, "longer than a number can say");
 });
 
 test("a refusal says why, a lost log-in asks to log in", () => {

@@ -256,6 +256,20 @@ for (const [size, patiences] of [[10, [30, 30, 30, 30]], [70_000, [30, 30, 68, 6
 
 // ---- waiting
 
+test("an office that asks to come back at once is not asked without a pause", async () => {
+  const { store, office, sender } = await phone();
+  await step(store);
+  const past = { "Retry-After": "Sun, 22 Nov 1970 06:00:00 GMT", Date: "Sun, 22 Nov 1970 06:02:00 GMT" };
+  const busy = [{ "Retry-After": "0" }, past].map((headers) => () => json(503, { error: "busy" }, headers));
+  office.answers = [...busy, ...busy];
+
+  await sender.wake();
+
+  assert.equal(paths(office).length, 1, "the second try waits as after any failure");
+  const [row] = await store.all("sending");
+  assert.deepEqual([row.attempts, row.next_at - Date.now(), row.asked], [1, 2_000, false]);
+});
+
 test("Retry-After wins over our own patience, in seconds and as a date by the office's clock", async () => {
   const { store, office, sender } = await phone();
   await step(store);
