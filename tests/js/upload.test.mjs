@@ -2,12 +2,14 @@ import { json, Locks, newStore, Office, sha, until } from "./office.mjs";
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 import { hear } from "../../static/js/offline/channel.js";
-import { enqueue } from "../../static/js/offline/outbox.js";
+import { enqueue, items } from "../../static/js/offline/outbox.js";
 import { prune } from "../../static/js/offline/prune.js";
 import { Sender } from "../../static/js/offline/sender.js";
 import { QuotaFull } from "../../static/js/offline/store.js";
+import { fateOf } from "../../static/js/offline/upload.js";
 
 const RANGE = 65_536;
+const DAY = 86_400_000;
 const gone = () => {
   throw new TypeError("Failed to fetch");
 };
@@ -368,5 +370,52 @@ test("an arrived photo that another waiting record names is not pruned", async (
 
   assert.deepEqual(await store.keys("blobs"), []);
   assert.deepEqual((await record(store, [photo.sha256], "v3")).photos, [photo.sha256], "what the office has need not be here");
+  sender.stop();
+});
+
+test("two records show the same photo: the younger keeps it when the older leaves", async () => {
+  const { store, sender } = await phone();
+  const photo = await taken(store, 50);
+  const older = await record(store, [photo.sha256]);
+  await record(store, [photo.sha256], "v2");
+  await sender.wake();
+  const receipt = await store.get("receipts", older.id);
+  await store.put("receipts", { ...receipt, received_at: new Date(Date.now() - 31 * DAY).toISOString() }, older.id);
+
+  await prune(store);
+
+  assert.deepEqual((await items(store)).map(({ visit }) => visit), ["v2"]);
+  assert.deepEqual(await store.keys("blobs"), [photo.sha256], "an office that was restored may ask for it again");
+  assert.deepEqual(await fateOf(store, [photo.sha256]), { arrived: 1, error: null }, "and nothing is said to wait that has arrived");
+  sender.stop();
+});
+
+test("a photo that has arrived with an old record can still be sent with one that was begun since", async () => {
+  const { store, sender } = await phone();
+  const photo = await taken(store, 50);
+  const old = await record(store, [photo.sha256]);
+  await store.put("drafts", { visit: "v2", photos: [{ sha256: photo.sha256 }] }, "visit:v2");
+  await sender.wake();
+
+  await prune(store, { now: () => Date.now() + 31 * DAY });
+
+  assert.equal(await store.get("receipts", old.id), undefined);
+  assert.deepEqual((await record(store, [photo.sha256], "v2")).photos, [photo.sha256]);
+  sender.stop();
+});
+
+test("the draft that became a record leaves with its receipt; one that was not sent never does", async () => {
+  const { store, sender } = await phone();
+  const sent = await record(store, []);
+  await store.put("drafts", { visit: "v1", photos: [], sent: sent.id }, "visit:v1");
+  await store.put("drafts", { visit: "v2", photos: [], sent: "0193a1b2-0000-7000-8000-000000000001" }, "visit:v2");
+  await store.put("drafts", { visit: "v3", photos: [] }, "visit:v3");
+  await sender.wake();
+
+  await prune(store, { now: () => Date.now() + 29 * DAY });
+  assert.equal((await store.keys("drafts")).length, 3);
+  await prune(store, { now: () => Date.now() + 31 * DAY });
+
+  assert.deepEqual(await store.keys("drafts"), ["visit:v2", "visit:v3"]);
   sender.stop();
 });
