@@ -65,9 +65,9 @@ def log_in() -> Response:
 @blueprint.post("/logout")
 @requires(*EVERYONE)
 def logout() -> Response:
-    """End this session."""
+    """End this session. A script is told in so many words: where a captive portal answers, nobody is logged out."""
     operations.log_out(sessions.current().id, by=current_user.id)
-    return sessions.drop(redirect(url_for(".login"), 303))
+    return sessions.drop(jsonify(logged_out=True) if wants_json() else redirect(url_for(".login"), 303))
 
 
 @blueprint.after_app_request

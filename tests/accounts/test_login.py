@@ -186,6 +186,16 @@ def test_log_out_ends_the_session_for_good(client: FlaskClient, wang: User, audi
     assert audited() == ["login", "session.ended"]
 
 
+def test_a_phone_is_told_in_words_of_ours_that_it_is_logged_out(client: FlaskClient, wang: User) -> None:
+    """A captive portal answers with a page or a redirect as well: neither is the office's word."""
+    enter(client)
+
+    response = client.post("/logout", headers=JSON)
+
+    assert (response.status_code, response.json) == (200, {"logged_out": True})
+    assert client.get("/whoami", headers=JSON).status_code == 401
+
+
 def test_looking_at_the_log_out_address_does_nothing(logged_in: LogIn, engineer: User) -> None:
     browser = logged_in(engineer)
 

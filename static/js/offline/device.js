@@ -4,7 +4,7 @@
  * @typedef {Event & {prompt: () => Promise<unknown>}} InstallPrompt
  */
 import { hear } from "./channel.js";
-import { items } from "./outbox.js";
+import { unsent } from "./upload.js";
 
 /** @type {InstallPrompt | null} */
 let offered = null;
@@ -20,7 +20,7 @@ addEventListener("beforeinstallprompt", (event) => {
  */
 export function start(store, card) {
   const tell = async () => {
-    put(card, "waiting", String((await items(store)).filter(({ state }) => state !== "received").length));
+    put(card, "waiting", String(await unsent(store)));
     await tellStorage(card);
   };
   hear(store.user, () => void tell());

@@ -1,9 +1,11 @@
 /**
  * Who holds this phone: nobody sees another's pages, a customer sees one page only, and logging out throws no work away.
  */
+import { verdict } from "../answer.js";
+import { ask } from "./ask.js";
 import { hear, tell } from "./channel.js";
 import { lockedAt } from "./lock.js";
-import { items } from "./outbox.js";
+import { unsent } from "./upload.js";
 
 const PACK = "pack-";
 const ALWAYS_OPEN = new Set(["/login", "/taking-back"]);
@@ -63,6 +65,21 @@ async function stayOnThisPhone() {
   if (storage?.persist && !(await storage.persisted())) await storage.persist();
 }
 
+/**
+ * Only the office's own word ends it: after a captive portal's page the session would live on, for whoever takes the phone next.
+ *
+ * @param {string} user
+ * @param {string} url
+ * @param {{fetch?: typeof globalThis.fetch}} [edges]
+ * @returns {Promise<boolean>} whether this person is logged out now
+ */
+export async function endSession(user, url, { fetch } = {}) {
+  const headers = { Accept: "application/json", "X-User": user };
+  const answer = await ask(url, { method: "POST", headers }, { fetch, patience: PATIENCE_MS });
+  const { state } = verdict(answer, (told) => told.logged_out === true);
+  return state === "received" || (state === "logged-out" && answer.type.startsWith("application/json"));
+}
+
 /** Logging out asks first what should become of unsent work: sent now, or kept on this phone. There is no third way. */
 class LogOut {
   /**
@@ -78,40 +95,57 @@ class LogOut {
 
   start() {
     this.form.addEventListener("submit", (event) => (event.preventDefault(), void this.ask()));
-    this.unsent?.querySelector("[data-send-now]")?.addEventListener("click", () => this.sendNow());
+    this.unsent?.querySelector("[data-send-now]")?.addEventListener("click", () => void this.sendNow());
     this.unsent?.querySelector("[data-keep]")?.addEventListener("click", () => void this.go());
-    hear(this.store.user, ({ type }) => type === "received" && this.going && void this.ask());
+    hear(this.store.user, (news) => this.going && void this.follow(news));
   }
 
   // ---- actions
 
   async ask() {
-    const [all, drafts] = await Promise.all([items(this.store), this.store.all("drafts")]);
-    const count = all.filter(({ state }) => state !== "received").length + drafts.filter(({ sent }) => !sent).length;
-    if (count === 0 || !this.unsent) return this.go();
+    const [waiting, begun] = await Promise.all([unsent(this.store), this.begun()]);
+    if (waiting + begun === 0 || !this.unsent) return this.go();
     const number = this.unsent.querySelector("[data-count]");
-    if (number) number.textContent = String(count);
+    if (number) number.textContent = String(waiting + begun);
     this.unsent.hidden = false;
-    this.unsent.focus();
+    if (this.going && waiting === 0) this.stay("begun");
+    if (!this.going) this.unsent.focus();
   }
 
-  sendNow() {
+  async sendNow() {
     this.going = true;
+    if ((await unsent(this.store)) === 0) return this.stay("begun");
     this.say("sending");
     tell(this.store.user, { type: "wake" });
   }
 
   async go() {
     this.say("leaving");
-    const answer = await fetch(this.form.action, { method: "POST", redirect: "manual", signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
-    if (!answer || answer.status >= 500) return this.say("noSignal");
+    if (!(await endSession(this.store.user, this.form.action))) return this.stay("noSignal");
     await keepToOneself();
     tell(this.store.user, { type: "logout" }); // every page of this person goes to the log-in, this one, too
   }
 
   // ---- private
 
-  /** @param {"sending" | "leaving" | "noSignal"} what */
+  /** @param {import("./channel.js").News} news */
+  follow({ type, share, reached, error }) {
+    if (type === "received" || (type === "upload" && share === 1)) return this.ask();
+    if (type === "attention" || error) return this.stay("attention");
+    if (type === "again" || type === "paused" || reached === false) return this.stay("noSignal");
+  }
+
+  async begun() {
+    return (await this.store.all("drafts")).filter(({ sent }) => !sent).length;
+  }
+
+  /** @param {"begun" | "attention" | "noSignal"} why */
+  stay(why) {
+    this.going = false;
+    this.say(why);
+  }
+
+  /** @param {"sending" | "leaving" | "noSignal" | "begun" | "attention"} what */
   say(what) {
     const line = document.querySelector("[data-log-out-says]");
     if (line instanceof HTMLElement) line.textContent = line.dataset[what] ?? "";

@@ -188,6 +188,17 @@ export async function fateOf(store, photos) {
 
 /**
  * @param {import("./store.js").Store} store
+ * @returns {Promise<number>} how much the office has not got yet: what waits or needs attention, and photos of records that it has
+ */
+export async function unsent(store) {
+  const listed = await items(store);
+  const open = listed.filter(({ state }) => state !== "received");
+  const photos = listed.filter(({ state }) => state === "received").flatMap((item) => item.photos);
+  return open.length + photos.length - (await fateOf(store, photos)).arrived;
+}
+
+/**
+ * @param {import("./store.js").Store} store
  * @returns {Promise<string[]>} photos that the office does not have, those of received records first
  */
 async function pending(store) {
