@@ -67,7 +67,10 @@ class Handed:
 
 @dataclass(frozen=True)
 class Package:
-    """A file that could be read: whose, of which phone, when it was made, and what is in it."""
+    """A file that could be read: whose, of which phone, when it was made, and what is in it.
+
+    ``part`` of ``parts``: what is much leaves a phone as several files, each whole in itself.
+    """
 
     user_id: UUID
     device: str
@@ -75,6 +78,8 @@ class Package:
     items: list[dict[str, Any]]
     photos: list[dict[str, Any]]
     sha256: str
+    part: int = 1
+    parts: int = 1
 
 
 def read(content: bytes) -> Package:
@@ -98,6 +103,8 @@ def read(content: bytes) -> Package:
         items=_list(given, "items", MOST_ITEMS),
         photos=_list(given, "photos", MOST_PHOTOS),
         sha256=hashlib.sha256(content).hexdigest(),
+        part=_number(given.get("part")) or 1,
+        parts=_number(given.get("parts")) or 1,
     )
     if not package.device:
         raise _incomplete()

@@ -124,6 +124,18 @@ def test_photos_come_with_it(desk: FlaskClient, visit: Visit, engineer: User) ->
     assert re.search(r"Photo [0-9a-f]{8}", answer.text)
 
 
+def test_one_file_of_several_asks_for_the_others(desk: FlaskClient, visit: Visit, engineer: User) -> None:
+    first = package(engineer, item(f"/visits/{visit.id}/acceptance"), part=1, parts=2)
+    second = package(engineer, photos=[photo(picture())], part=2, parts=2)
+
+    answers = [take_in(desk, second), take_in(desk, first)]
+
+    assert [outcomes(answer) for answer in answers] == [["arrived"], ["applied"]]
+    assert "This was file 2 of 2." in answers[0].text
+    assert "This was file 1 of 2." in answers[1].text
+    assert "This was file" not in take_in(desk, package(engineer)).text
+
+
 def test_what_needs_a_decision_leads_to_the_exceptions(desk: FlaskClient, visit: Visit, engineer: User) -> None:
     broken = {**item(f"/visits/{visit.id}/arrival", 3), "sha256": "0" * 64}
     strange = item("/people", 4)

@@ -4,7 +4,7 @@
  */
 import { hear } from "./channel.js";
 import { items, tryAgain } from "./outbox.js";
-import { download, needed } from "./rescue.js";
+import { download, needed, partsOf } from "./rescue.js";
 import { openStore } from "./store.js";
 import { fateOf } from "./upload.js";
 import { say, short, when } from "./words.js";
@@ -55,9 +55,12 @@ export class OutboxPage {
     await tryAgain(this.store);
   }
 
+  /** One tap is one file: browsers stop a page that brings several at once. */
   async exportPackage() {
-    await download(this.store);
-    write(this.root, "[data-exported]", this.words.exported ?? "");
+    const parts = await partsOf(this.store);
+    this.root.querySelector("[data-files]")?.replaceChildren(...(parts.length > 1 ? parts.map((part) => this.#file(part)) : []));
+    if (parts.length === 1) await download(this.store, parts[0]);
+    write(this.root, "[data-exported]", parts.length > 1 ? say(this.words.several, { count: parts.length }) : (this.words.exported ?? ""));
   }
 
   /** Show everything as it is on the disk; what changes meanwhile is shown right after. */
@@ -98,7 +101,8 @@ export class OutboxPage {
     this.#list("received", today, photos);
     this.#toggle("[data-empty]", open.length === 0 && today.length === 0 && begun === 0);
     this.#toggle("[data-login]", this.#paused && open.length > 0);
-    this.#toggle("[data-rescue]", needed(open) || [...photos.values()].some(({ error }) => error));
+    const lacksPhotos = (/** @type {Listed} */ item) => photos.get(item.id).arrived < item.photos.length;
+    this.#toggle("[data-rescue]", needed(open, Date.now(), lacksPhotos) || [...photos.values()].some(({ error }) => error));
     this.#toggle("[data-send]", open.length > 0 && !this.#paused, document);
     this.#toggle("[data-to-login]", open.length > 0 && this.#paused, document);
     this.#toggle("[data-home]", open.length === 0, document);
@@ -174,6 +178,14 @@ export class OutboxPage {
     if (attempts === 0) return ["kept", words.kept ?? ""];
     const again = say(words.again, { count: attempts, time: when(next_at) });
     return ["waiting", `${words[REASONS[reason] ?? "noAnswer"] ?? ""} ${again}`];
+  }
+
+  /** @param {import("./rescue.js").Part} part */
+  #file(part) {
+    const button = this.#copy("[data-file]");
+    write(button, "span", say(this.words.file, { number: part.number, count: part.count }));
+    button.addEventListener("click", () => void download(this.store, part).then(() => button.setAttribute("data-saved", "")));
+    return button;
   }
 
   /**
