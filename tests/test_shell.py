@@ -97,6 +97,18 @@ def test_a_page_says_that_it_is_ours_and_whose_it_is(
     assert "X-Fieldapp-Page" not in refused.headers, "an error is no page to keep"
 
 
+def test_the_page_for_no_connection_promises_only_what_is_on_the_phone(
+    client: FlaskClient, logged_in: LogIn, engineer: User
+) -> None:
+    promise = "visits are on this phone: go on there"
+
+    assert promise in logged_in(engineer).get("/offline").text
+    nobodys = client.get("/offline").text
+
+    assert promise not in nobodys
+    assert "is sent when its engineer logs in again" in nobodys
+
+
 def test_the_one_policy_for_scripts_is_named(client: FlaskClient) -> None:
     policy = client.get("/login").headers["Content-Security-Policy"]
 

@@ -9,6 +9,7 @@
 const BUILD = "%BUILD%";
 const FILES = "%FILES%".split(" ");
 const WAIT_MS = 3_000;
+const PATIENCE_MS = 30_000; // for a page that is not here; a dead line would otherwise show nothing for minutes
 const BUILDS_KEPT = 3; // pages of an older build that are still open load their modules late
 const PACK = "pack-";
 const ASSETS = "assets-";
@@ -68,11 +69,22 @@ async function page(event, request, url) {
   const elsewhere = user ? detour(url.pathname, await lockOf(user)) : null;
   if (elsewhere) return Response.redirect(new URL(elsewhere, url).href, 302);
   const kept = user ? await fromPack(user, url) : undefined;
-  const fresh = fetch(request).catch(() => undefined);
-  const first = await (kept && !newcomer ? Promise.race([fresh, pause(WAIT_MS)]) : fresh);
+  const fresh = fetch(request).then((answer) => (kept ? whole(answer) : answer)).catch(() => undefined);
+  const first = await Promise.race([fresh, pause(kept && !newcomer ? WAIT_MS : PATIENCE_MS)]);
   if (!first && user) event.waitUntil(fresh.then((late) => late && showItsOwner(user, late)));
   if (first && (!kept || (isOurs(first) && !(await holdsDraft(user, url, first))))) return await forItsOwner(first);
   return kept ?? (await noConnection(user));
+}
+
+/**
+ * A page whose line breaks half way is no answer while a whole one lies here: its end has the buttons.
+ *
+ * @param {Response} response
+ * @returns {Promise<Response>} when all of it has come
+ */
+async function whole(response) {
+  if (response.body) await response.clone().arrayBuffer();
+  return response;
 }
 
 /**

@@ -21,6 +21,7 @@ class Phone {
     this.skipped = 0;
     this.windows = [];
     this.waited = [];
+    this.patient = []; // who waits longer: the test ends it
     const phone = this;
     const self = {
       location: { origin: ORIGIN },
@@ -31,7 +32,7 @@ class Phone {
     this.context = vm.createContext({
       self, caches, indexedDB, Response, URL, console,
       Date: class extends Date { constructor(...given) { super(...(given.length ? given : [now()])); } },
-      setTimeout: (done) => setImmediate(done), // three seconds pass at once
+      setTimeout: (done, ms) => (ms <= 3_000 ? setImmediate(done) : this.patient.push(done)), // three seconds pass at once
       fetch: (request, init) => (phone.asked.push([request.url ?? request, init]), answer(request.url ?? request)),
     });
     vm.runInContext(SOURCE.replace("%BUILD%", "b1").replace("%FILES%", "js/main.js img/icons.svg"), this.context);
@@ -70,6 +71,24 @@ test("a page comes from the network while that answers", async () => {
 test("a page comes from the pack when nothing answers, at once or within three seconds", async () => {
   assert.equal(await text((await withPack({ "/visits/1": page("kept") })).opens("/visits/1")), "kept");
   assert.equal(await text((await withPack({ "/visits/1": page("kept") }, { answer: never })).opens("/visits/1")), "kept");
+});
+
+test("a page that breaks off half way is no answer while the pack has it whole", async () => {
+  const broken = () => new ReadableStream({ start: (stream) => stream.enqueue(new TextEncoder().encode("<h1>half")), pull: (stream) => stream.error(new TypeError("reset")) });
+  const stalled = () => new ReadableStream({ start: (stream) => stream.enqueue(new TextEncoder().encode("<h1>half")) });
+  for (const body of [broken, stalled]) {
+    assert.equal(await text((await withPack({ "/visits/1": page("kept") }, { answer: async () => page(body()) })).opens("/visits/1")), "kept");
+  }
+});
+
+test("a page that is nowhere is waited for half a minute, then the phone says so", async () => {
+  const phone = await withPack({ "/offline": page("own words") }, { answer: never });
+  const shown = phone.opens("/customers");
+  while (phone.patient.length === 0) await new Promise(setImmediate);
+
+  phone.patient.forEach((done) => done());
+
+  assert.equal(await text(shown), "own words");
 });
 
 test("a captive portal's page and a proxy's error are no answers while there is a page in the pack", async () => {
