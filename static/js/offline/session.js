@@ -108,41 +108,39 @@ class LogOut {
     const number = this.unsent.querySelector("[data-count]");
     if (number) number.textContent = String(waiting + begun);
     this.unsent.hidden = false;
-    if (this.going && waiting === 0) this.stay("begun");
-    if (!this.going) this.unsent.focus();
+    if (!this.going) return this.unsent.focus();
+    this.going = waiting > 0;
+    this.say(this.going ? "sending" : "begun");
   }
 
   async sendNow() {
     this.going = true;
-    if ((await unsent(this.store)) === 0) return this.stay("begun");
-    this.say("sending");
-    tell(this.store.user, { type: "wake" });
+    await this.ask();
+    if (this.going) tell(this.store.user, { type: "wake" });
   }
 
   async go() {
     this.say("leaving");
-    if (!(await endSession(this.store.user, this.form.action))) return this.stay("noSignal");
+    if (!(await endSession(this.store.user, this.form.action))) return this.say("noSignal");
     await keepToOneself();
     tell(this.store.user, { type: "logout" }); // every page of this person goes to the log-in, this one, too
   }
 
   // ---- private
 
-  /** @param {import("./channel.js").News} news */
+  /**
+   * It goes on when the signal comes back: that was asked for.
+   *
+   * @param {import("./channel.js").News} news
+   */
   follow({ type, share, reached, error }) {
     if (type === "received" || (type === "upload" && share === 1)) return this.ask();
-    if (type === "attention" || error) return this.stay("attention");
-    if (type === "again" || type === "paused" || reached === false) return this.stay("noSignal");
+    if (type === "attention" || error) return this.say("attention");
+    if (type === "again" || type === "paused" || reached === false) return this.say("noSignal");
   }
 
   async begun() {
     return (await this.store.all("drafts")).filter(({ sent }) => !sent).length;
-  }
-
-  /** @param {"begun" | "attention" | "noSignal"} why */
-  stay(why) {
-    this.going = false;
-    this.say(why);
   }
 
   /** @param {"sending" | "leaving" | "noSignal" | "begun" | "attention"} what */

@@ -7,7 +7,7 @@ import { canQueue, enqueue } from "./outbox.js";
 import { startPack } from "./pack.js";
 import { startSending } from "./sender.js";
 import { guardCustomer, keepToOneself, startSession } from "./session.js";
-import { openStore, StoreLost } from "./store.js";
+import { openStore, QuotaFull, StoreLost } from "./store.js";
 import { start as startSyncLine } from "./sync-line.js";
 import { offerUpdates } from "./update.js";
 import { showStates } from "./visit-state.js";
@@ -63,7 +63,8 @@ async function caught(store, event) {
     await say(form, button);
     if (form.dataset.then) location.assign(form.dataset.then);
   } catch (error) {
-    if (!(error instanceof StoreLost)) throw error; // the dialog says it; what was typed is still here
+    console.error(error);
+    complain(button ?? form, whyNot(error, document.body.dataset));
   } finally {
     delete form.dataset.onTheWay;
     button?.removeAttribute("aria-busy");
@@ -113,15 +114,36 @@ function complete(form) {
   for (const field of fields) field.removeAttribute("aria-invalid");
   const missing = fields.find((field) => field.required && (field.validity.valueMissing || !field.value.trim()));
   if (!missing) return true;
-  const sentence = document.createElement("p");
-  sentence.className = "error";
-  sentence.dataset.missing = "";
-  sentence.setAttribute("role", "alert");
-  sentence.textContent = document.body.dataset.missing ?? "";
-  (missing.closest(".options") ?? missing).before(sentence);
+  complain(missing.closest(".options") ?? missing, document.body.dataset.missing ?? "");
   missing.setAttribute("aria-invalid", "true");
   missing.focus();
   return false;
+}
+
+/**
+ * @param {Element} place
+ * @param {string} sentence  empty: it is said elsewhere
+ */
+function complain(place, sentence) {
+  if (!sentence) return;
+  const line = document.createElement("p");
+  line.className = "error";
+  line.dataset.missing = "";
+  line.setAttribute("role", "alert");
+  line.textContent = sentence;
+  place.before(line);
+}
+
+/**
+ * A tap that was not kept is never passed over in silence; what was typed is still here.
+ *
+ * @param {unknown} error
+ * @param {DOMStringMap} words
+ * @returns {string} empty for a lost database: the dialog says it
+ */
+export function whyNot(error, { full = "", notKept = "" }) {
+  if (error instanceof StoreLost) return "";
+  return error instanceof QuotaFull ? full : notKept;
 }
 
 // ---- the service worker
