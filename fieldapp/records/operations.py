@@ -135,8 +135,8 @@ def add_photo(
 
 @operation
 def remove_photo(visit: Visit, photo_id: UUID, *, by: User, told: Told | None = None) -> Receipt:
-    """Take a photo out of the draft; its row stays as a fact."""
-    record = _draft(visit, by=by)
+    """Take a photo out of the draft; its row stays as a fact. What is out already stays out."""
+    record = _draft(visit, by=by, told=told)
     for photo in record.photos:
         if photo.id == photo_id and photo.removed_at is None:
             photo.removed_at = clock.now()

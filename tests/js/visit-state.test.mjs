@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { sentenceOf, statusOf } from "../../static/js/offline/visit-state.js";
+import { removedPhotos, sentenceOf, statusOf } from "../../static/js/offline/visit-state.js";
 
 const MADE = "2026-11-21T06:00:00.000Z";
 const VISIT = "v1";
@@ -39,6 +39,19 @@ test("a record that the office could only file does not show the visit as comple
 test("a cancelled visit shows as cancelled, and one that needs attention as the office has it", () => {
   assert.equal(statusOf("canceled", [step("arrived")], MADE), "canceled");
   assert.equal(statusOf("scheduled", [step("accepted", { state: "attention" })], MADE), "scheduled");
+});
+
+test("a photo that was taken out here is gone from a page that cannot know of it yet", () => {
+  const out = (photo, made) => ({ ...made, path: `/visits/v1/photos/${photo}/removal` });
+  const steps = [
+    out("waits", step("")),
+    out("after", received("", "2026-11-21T06:00:01Z")),
+    out("before", received("", "2026-11-21T05:59:59Z")),
+    out("refused", step("", { state: "attention" })),
+    { ...step("arrived"), path: "/visits/v1/arrival" },
+  ];
+
+  assert.deepEqual(removedPhotos(steps, MADE), ["waits", "after"]);
 });
 
 test("what became of a step is said with its receipt", () => {

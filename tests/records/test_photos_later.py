@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 import pypdf
 import pytest
@@ -28,6 +29,7 @@ from fieldapp.reports.labels import LABELS
 from fieldapp.storage import blobs
 from fieldapp.sync import worker
 from fieldapp.visits.models import Visit
+from tests.offline.queue import receipt_of, step
 from tests.records.samples import filled
 from tests.records.test_uploads import photo_of, send
 from tests.records.wholes import PHOTOS, backup, complete, digest, named
@@ -327,3 +329,39 @@ def test_the_worker_drops_what_nobody_continues(engineer: User) -> None:
         worker.look_after_photos()
 
     assert db.session.scalar(select(func.count()).select_from(PhotoUpload)) == 0
+
+
+# ---- taken out again --------------------------------------------------------------------------------
+
+
+def test_a_photo_is_taken_out_from_a_queue_before_its_record_is_signed(
+    working: Visit, engineer: User, logged_in: LogIn
+) -> None:
+    """Without signal: the removal waits, then the record, and both arrive in their order."""
+    browser = logged_in(engineer)
+    backup(browser, working)
+    wrong = UUID(records.add_photo(working, PHOTOS[0], kind="before", by=engineer)["photo"])
+    page = browser.get(f"/visits/{working.id}/record").text
+    assert f'data-photo="{wrong}" data-queue data-visit="{working.id}"' in page
+    removal = step(working.id, f"photos/{wrong}/removal")
+
+    receipts = [receipt_of(removal.sent(browser)) for _twice in range(2)]
+    again = receipt_of(step(working.id, f"photos/{wrong}/removal", sequence=2).sent(browser))
+    assert complete(browser, working, photos=named(PHOTOS[1])).json["outcome"] == "applied"
+
+    assert [receipt["outcome"] for receipt in (*receipts, again)] == ["applied"] * 3
+    db.session.expire_all()
+    counting = [photo for photo in record_at(working).photos if photo.removed_at is None]
+    assert [photo.source_sha256 for photo in counting] == [digest(PHOTOS[1])]
+
+
+def test_a_removal_that_comes_after_the_signatures_is_filed_and_the_record_stays(
+    phone: FlaskClient, working: Visit
+) -> None:
+    photo = record_at(working).photos[0]
+
+    receipt = receipt_of(step(working.id, f"photos/{photo.id}/removal", sequence=9).sent(phone))
+
+    assert receipt["outcome"] == "quarantined"
+    db.session.expire_all()
+    assert all(each.removed_at is None for each in record_at(working).photos)

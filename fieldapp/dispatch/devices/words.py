@@ -23,6 +23,7 @@ DEEDS = {
     "inability": lazy("Could not complete"),  # L10n: 无法完成
     "absence": lazy("The customer was absent"),  # L10n: 客户不在
     "backup-acknowledgement": lazy("Had the backup reminder answered"),  # L10n: 备份提醒确认
+    "removal": lazy("Removed a photo"),  # L10n: 移除照片
     "completion": lazy("Finished the service record"),  # L10n: 完成服务记录
     "record": lazy("Saved the service record"),  # L10n: 保存服务记录
 }

@@ -53,6 +53,7 @@ export async function showStates(store, page) {
     if (element.dataset.status !== status) change(page, element, status);
     fit(page, id, status);
     tellNews(page, id, steps, renderedAt);
+    for (const photo of removedPhotos(steps, renderedAt)) takeOut(page, photo);
     await offerDraft(store, page, id, drafts.includes(`visit:${id}`));
   }
   forgetDistances(page, renderedAt);
@@ -88,6 +89,31 @@ function badgeOf(page, status) {
 function fit(page, id, status) {
   for (const element of page.querySelectorAll(`[data-when][data-visit="${CSS.escape(id)}"]`)) {
     if (element instanceof HTMLElement) element.hidden = !(element.dataset.when ?? "").split(" ").includes(status);
+  }
+}
+
+/**
+ * Photos that the office has and that were taken out here, where the page cannot know of it yet.
+ *
+ * @param {Listed[]} steps
+ * @param {string} renderedAt
+ * @returns {string[]} their ids
+ */
+export function removedPhotos(steps, renderedAt) {
+  return steps.filter((step) => isNews(step, renderedAt)).flatMap(({ path }) => /\/photos\/([^/]+)\/removal$/.exec(path)?.[1] ?? []);
+}
+
+/**
+ * Its picture, so that the customer is not shown it either, and the form that removes it.
+ *
+ * @param {Document} page
+ * @param {string} photo
+ */
+function takeOut(page, photo) {
+  for (const element of page.querySelectorAll(`[data-photo="${CSS.escape(photo)}"]`)) {
+    const fold = element.closest("details");
+    element.remove();
+    if (fold && !fold.querySelector("form")) fold.remove();
   }
 }
 
