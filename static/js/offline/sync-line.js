@@ -7,6 +7,7 @@ import { items } from "./outbox.js";
 import { fateOf } from "./upload.js";
 import { say, when } from "./words.js";
 
+const NEW_FOR_MS = 300_000;
 /** @type {Record<string, [tone: string, icon: string]>} */
 const LOOKS = { sent: ["good", "sent"], waiting: ["warn", "wait"], offline: ["warn", "cloud-off"], login: ["warn", "login"], attention: ["bad", "alert"] };
 
@@ -19,8 +20,8 @@ export function start(store, line) {
   let shown = 0;
   const show = async () => {
     const turn = (shown += 1);
-    const said = await situation(store, link);
-    if (turn === shown) tell(line, said);
+    const [said, offset = 0] = await Promise.all([situation(store, link), store.get("meta", "offset_ms")]);
+    if (turn === shown) tell(line, said, madeAt(document.body.dataset.renderedAt ?? "", Date.now() + offset));
   };
   hear(store.user, ({ type, reached }) => {
     if (["upload", "sending", "alive", "draft"].includes(type)) return;
@@ -53,10 +54,22 @@ export async function situation(store, { paused, reached }) {
 }
 
 /**
+ * A page of the pack, or one that was left open, tells what was true when it was made.
+ *
+ * @param {string} renderedAt  by the office's clock
+ * @param {number} now  by the same
+ * @returns {string} when that was; empty for a page that is new
+ */
+export function madeAt(renderedAt, now) {
+  return now - Date.parse(renderedAt) > NEW_FOR_MS ? when(renderedAt, new Date(now)) : "";
+}
+
+/**
  * @param {HTMLElement} line
  * @param {{state: string, count: number, time: string}} said
+ * @param {string} made
  */
-function tell(line, { state, count, time }) {
+function tell(line, { state, count, time }, made) {
   if (state === "sent" && !time) return; // a phone that never spoke with the office claims nothing
   line.dataset.state = state;
   const [tone, icon] = LOOKS[state];
@@ -64,6 +77,6 @@ function tell(line, { state, count, time }) {
   const use = line.querySelector("use");
   use?.setAttribute("href", `${use.getAttribute("href")?.split("#")[0]}#${icon}`);
   const words = line.querySelector("[data-words]");
-  const sentence = say(line.dataset[state], { count, time });
+  const sentence = say(line.dataset[state], { count, time }) + (made ? ` · ${say(line.dataset.made, { time: made })}` : "");
   if (words && words.textContent !== sentence) words.textContent = sentence;
 }
