@@ -89,11 +89,7 @@ export class PhotoPlace {
     if (!small) return thumb.say("failed", this.words("unreadable"));
     const photo = await named(small, this.kind, file.lastModified);
     if (this.page.photos().some((each) => each.sha256 === photo.sha256)) return thumb.say("failed", this.words("twice"));
-    const store = async (/** @type {import("./store.js").Transaction} */ tx) => {
-      const blobs = tx.objectStore("blobs");
-      if (!(await blobs.get(photo.sha256))) await blobs.put(blobOf(photo, small.bytes));
-    };
-    await this.page.write(["blobs"], store, (known) => [...known, photo]);
+    await this.page.write(["blobs", "uploads"], (tx) => keep(tx, photo, small.bytes), (known) => [...known, photo]);
     thumb.shown(photo, small.bytes);
   }
 
@@ -237,6 +233,20 @@ export async function named({ bytes, width, height }, kind, taken) {
 }
 
 /**
+ * These bytes are right, for the photo is named by them: where others lay under its name they were damaged, and what the office said of
+ * them is over.
+ *
+ * @param {import("./store.js").Transaction} tx with blobs and uploads
+ * @param {{sha256: string, size: number}} photo
+ * @param {ArrayBuffer} bytes
+ */
+export async function keep(tx, photo, bytes) {
+  const uploads = tx.objectStore("uploads");
+  await tx.objectStore("blobs").put(blobOf(photo, bytes));
+  if ((await uploads.get(photo.sha256))?.error) await uploads.delete(photo.sha256);
+}
+
+/**
  * The bytes leave with the last draft that names them. What was sent needs them until the office has them (prune.js): two visits may
  * share a picture.
  *
@@ -251,7 +261,7 @@ export async function forget(tx, sha) {
 }
 
 /**
- * @param {NamedPhoto} photo
+ * @param {{sha256: string, size: number}} photo
  * @param {ArrayBuffer} bytes
  */
 function blobOf({ sha256: hash, size }, bytes) {
