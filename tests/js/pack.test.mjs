@@ -32,9 +32,9 @@ class Office {
     this.most = Math.max(this.most, (this.atOnce += 1));
     await new Promise((done) => setImmediate(done));
     this.atOnce -= 1;
-    const { text, status = 200, mark = this.user, silent = false } = this.pages.get(url);
+    const { text, status = 200, mark = this.user, silent = false, build = "b1" } = this.pages.get(url);
     if (silent) throw new TypeError("no network");
-    return new Response(text, { status, headers: { "Content-Type": "text/html", "Content-Security-Policy": "default-src 'none'", Vary: "Cookie", ...(mark && { "X-Fieldapp-Page": mark }) } });
+    return new Response(text, { status, headers: { "Content-Type": "text/html", "Content-Security-Policy": "default-src 'none'", Vary: "Cookie", "X-Fieldapp-Build": build, ...(mark && { "X-Fieldapp-Page": mark }) } });
   };
 }
 
@@ -92,6 +92,15 @@ test("a log-in page, a captive portal's or an error is never kept, and the visit
 
   assert.deepEqual(await kept(), ["/visits/1"]);
   assert.deepEqual(laid.ready, []);
+});
+
+test("while the office changes builds, a page of the other one is not kept: its scripts are not here", async () => {
+  office.has("/visits/1", "d", { visit: "1" }).has("/visits/1/record", "d", { visit: "1", build: "b0" });
+  const during = await refresh();
+  office.has("/visits/1/record", "d", { visit: "1" });
+  const after = await refresh();
+
+  assert.deepEqual([during.ready, during.whole, after.ready, after.whole], [[], false, ["1"], true]);
 });
 
 test("when the signal goes, what is there stays and the rest is left for another time", async () => {

@@ -82,7 +82,7 @@ async function lay(store, { fetch = globalThis.fetch, thrifty = isThrifty() }) {
   const silent = new AbortController();
   const worker = async () => {
     for (let page = queue.shift(); page && !silent.signal.aborted; page = queue.shift()) {
-      const outcome = await keep(cache, page, store.user, fetch);
+      const outcome = await keep(cache, page, list, fetch);
       if (outcome === "kept") kept.add(page.url);
       if (outcome === "silent") silent.abort();
     }
@@ -108,16 +108,17 @@ async function listed(user, fetch) {
 /**
  * @param {Cache} cache
  * @param {Wanted} page
- * @param {string} user
+ * @param {List} list  of another build a page would need scripts that are not here: while the office changes builds, its processes differ
  * @param {typeof globalThis.fetch} fetch
  * @returns {Promise<"kept" | "not now" | "silent">} kept: the page lies in the cache as it should, and was read there
  */
-async function keep(cache, { url, digest, day }, user, fetch) {
+async function keep(cache, { url, digest, day }, { user, build }, fetch) {
   const before = await cache.match(url, { ignoreVary: true });
   if (before?.headers.get("X-Fieldapp-Digest") === digest) return "kept";
   const response = await asked(fetch, url, "text/html");
   if (!response) return "silent";
-  if (response.status !== 200 || response.headers.get("X-Fieldapp-Page") !== user) return "not now";
+  const { status, headers: said } = response;
+  if (status !== 200 || said.get("X-Fieldapp-Page") !== user || said.get("X-Fieldapp-Build") !== build) return "not now";
   const text = await response.text().catch(() => null);
   if (text === null) return "silent";
   const headers = new Headers({ "X-Fieldapp-Digest": digest, ...(day ? { "X-Fieldapp-Day": day } : {}) });
