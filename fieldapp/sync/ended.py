@@ -72,9 +72,10 @@ def _settle_what_goes_on() -> None:
 
 def standing_in(store: TicketStore, ticket: Ticket, change: Change) -> Receipt | None:
     """What stands complete in a ticket that became a part of another one: it was written before, and not again."""
+    ref = ticket.ref
     db.session.rollback()
     try:
-        found = store.find(change.uid, ticket.ref)
+        found = store.find(change.uid, ref)
     except Rejected:
         return None
     return found if found and found.complete else None

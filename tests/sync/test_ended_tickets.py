@@ -17,14 +17,25 @@ from fieldapp.outbox import Promise, promise
 from fieldapp.sync import operations, worker
 from fieldapp.sync.pull import pull, scan
 from fieldapp.tickets.models import Ticket, TicketNews
-from fieldapp.tickets.store import Change, Receipt, Rejected, StoreNote, Unreachable
+from fieldapp.tickets.store import Change, Receipt, Rejected, StoreNote, StoreTicket, Unreachable
 from fieldapp.tickets.stores import STORES
 from fieldapp.visits import operations as visits
 from tests.sync.telling import Telling, a_ticket
 
 
 class Refusing(Telling):
-    """A store that takes nothing for a ticket that is a part of another one, as hosted ones do."""
+    """A store that takes nothing for a ticket that is a part of another one, as hosted ones do.
+
+    Nobody may hold a transaction open while it is asked: it could take its time, and all that is saved here would wait.
+    """
+
+    def find(self, uid: str, ticket: str) -> Receipt | None:
+        assert not db.session().in_transaction()
+        return super().find(uid, ticket)
+
+    def ticket(self, ref: str) -> StoreTicket:
+        assert not db.session().in_transaction()
+        return super().ticket(ref)
 
     def push(self, change: Change) -> Receipt:
         if self.ticket(change.ticket).merged_into:
