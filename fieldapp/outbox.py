@@ -355,13 +355,15 @@ def _settle(claim: Claim, state: str, outcome: str, **values: Any) -> bool:
         .values(state=state, leased_by=None, lease_until=None, **values)
         .execution_options(synchronize_session=False)
     )
+    if not done.rowcount:  # type: ignore[attr-defined]
+        return False
     db.session.execute(
         update(Attempt)
         .where(Attempt.promise_id == claim.id, Attempt.n == claim.attempt)
         .values(ended_at=clock.now(), outcome=outcome, excerpt=values.get("last_error"))
         .execution_options(synchronize_session=False)
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return True
 
 
 def _update(condition: Any, **values: Any) -> None:

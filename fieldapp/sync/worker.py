@@ -101,7 +101,9 @@ def run_once(name: str) -> bool:
         settle = _outcome(claim, asked)
     crashpoints.reach("before_settle")
     db.session.rollback()
-    if not _written(claim, settle, asked):
+    try:
+        _write_down(claim, settle, asked)
+    except _LeaseLost:
         log.warning("lease was lost", extra={"kind": claim.kind, "uid": claim.uid})
     crashpoints.reach("after_settle")
     return True
@@ -132,12 +134,21 @@ def _outcome(claim: Claim, asked: Sequence[Exchange]) -> Callable[[], bool]:
     return lambda: _answered(claim, True) and outbox.delivered(claim, reference)
 
 
+class _LeaseLost(Exception):
+    """Somebody else holds the fence now: nothing that this worker knows may be written."""
+
+
 @operation
-def _written(claim: Claim, settle: Callable[[], bool], asked: Sequence[Exchange]) -> bool:
-    """Settle, say what it means for the store, and keep what was asked and answered, together."""
+def _write_down(claim: Claim, settle: Callable[[], bool], asked: Sequence[Exchange]) -> None:
+    """Settle, say what it means for the store, and keep what was asked and answered: all of it, or nothing.
+
+    The fence comes last, so that rows are taken in the order in which everybody takes them: the store's, then promises'.
+    Raises _LeaseLost.
+    """
     if asked:
         outbox.note(claim, [asdict(each) for each in asked])
-    return settle()
+    if not settle():
+        raise _LeaseLost
 
 
 def _answered(claim: Claim, answered: bool) -> bool:

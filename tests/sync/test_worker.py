@@ -17,19 +17,21 @@ from fieldapp.accounts.models import User
 from fieldapp.errors import Invalid, NotAllowedNow, NotFound
 from fieldapp.extensions import Base, db, operation, uuid7
 from fieldapp.outbox import Claim, Promise
-from fieldapp.sync import handlers, operations, worker
-from fieldapp.sync.models import WorkerBeat
+from fieldapp.sync import breaker, handlers, operations, worker
+from fieldapp.sync.models import StoreBreaker, WorkerBeat
+from fieldapp.tickets import wire
 from fieldapp.tickets.models import PullCursor, Ticket
-from fieldapp.tickets.store import Conflict, Denied, Rejected, Retry
+from fieldapp.tickets.store import Conflict, Denied, Rejected, Retry, Throttled, Unreachable
 from fieldapp.tickets.stores.embedded import EmbeddedStore
+from fieldapp.tickets.wire import Exchange
 from tests.sync.conftest import due_at, lease_over
 
 R = TypeVar("R", bound=Base)
 
 
 @operation
-def promise(lane: str = "embedded:T-1", **payload: Any) -> Promise:
-    return outbox.promise("test", payload, lane=lane)
+def promise(lane: str = "embedded:T-1", store: str | None = None, **payload: Any) -> Promise:
+    return outbox.promise("test", payload, lane=lane, store=store)
 
 
 def again(row: R) -> R:
@@ -241,6 +243,35 @@ def test_a_lost_lease_leaves_the_promise_to_whoever_comes_next(diary: Diary, mon
     assert worker.run_once("w")
 
     assert again(row).state == "unknown"
+
+
+@pytest.mark.parametrize("end", ["note 1", Denied("401"), Unreachable("silence"), Throttled("less"), Rejected("no")])
+def test_a_worker_that_lost_its_lease_writes_nothing_at_all(
+    diary: Diary, monkeypatch: pytest.MonkeyPatch, end: str | Exception
+) -> None:
+    """Nor of its try, nor of the store: what it knows is old, and another is at it."""
+    row = promise(store="far")
+    breaker.told("far", Unreachable("before"))
+
+    def slow(_claim: Claim) -> str:
+        wire._exchanges.get().append(Exchange("POST", "/notes", 201, "", "old"))  # type: ignore[union-attr]
+        lease_over()
+        outbox.release_expired()
+        assert outbox.claim("fast") is not None
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    monkeypatch.setitem(handlers.HANDLERS, "test", slow)
+    worker.run_once("slow")
+
+    store = db.session.get_one(StoreBreaker, "far", populate_existing=True)
+    assert (store.failures, store.open, store.paused) == (1, False, False)
+    assert (again(row).state, row.leased_by, row.last_error, row.remote_ref) == ("leased", "fast", None, None)
+    assert [(each.worker, each.ended_at, each.outcome, each.exchanges) for each in row.tries] == [
+        ("slow", None, None, []),
+        ("fast", None, None, []),
+    ]
 
 
 def test_eight_workers_at_once_claim_each_promise_once(app: Flask, diary: Diary) -> None:
