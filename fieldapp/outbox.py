@@ -38,6 +38,7 @@ from fieldapp.extensions import Base, Keyed, db, in_operation, operation, serial
 from fieldapp.i18n import _
 
 LEASE = timedelta(seconds=120)
+CALL = timedelta(seconds=100)  # all that one promise may ask of the store together; its lease is longer
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(hours=1)
 MOST_TRIES = 30
@@ -54,7 +55,8 @@ class Promise(Keyed, Base):
     """One thing that must follow. ``uid`` is the key by which the other side recognises it, whatever happens.
 
     ``store``: the ticket store that it writes to (None: it asks nobody outside). ``excused_s``: seconds of its age in which
-    that store was not to be asked. ``reopened_at``: when it was found missing after it had been delivered.
+    that store was not to be asked. ``reopened_at``: when it was found missing after it had been delivered. ``settles_at``:
+    until then the store may still be at what was last sent to it and not answered; nobody looks or sends before.
     """
 
     __tablename__ = "outbox"
@@ -85,6 +87,7 @@ class Promise(Keyed, Base):
     last_error: Mapped[str | None] = mapped_column(Text)
     settled_at: Mapped[datetime | None]
     reopened_at: Mapped[datetime | None]
+    settles_at: Mapped[datetime | None]
 
     tries: Mapped[list[Attempt]] = relationship(order_by="Attempt.n", back_populates="promise")
 
@@ -96,6 +99,13 @@ class Promise(Keyed, Base):
     @property
     def needs_person(self) -> bool:
         return self.state in ("held", "dead")
+
+    @property
+    def looked_for_at(self) -> datetime | None:
+        """From which full minute on looking cannot miss what the store is still writing; None: it has ended."""
+        if self.settles_at is None or self.settles_at <= clock.now():
+            return None
+        return self.settles_at.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 class Attempt(Keyed, Base):
@@ -175,17 +185,21 @@ def release_expired() -> int:
 
     What took a worker with it at every try is given up, so that a person looks at it.
     """
-    over = (Promise.state == "leased") & (Promise.lease_until < clock.now())
-    spent = Promise.attempts - Promise.forgiven >= MOST_TRIES
-    sentence = _("Every worker that tried this was stopped in the middle of it.")
-    ends = ((over & spent, {"state": "dead", "last_error": sentence}), (over, {"state": "unknown"}))
-    released = 0
-    for condition, values in ends:
-        change = (
-            update(Promise).where(condition).values(leased_by=None, lease_until=None, next_at=clock.now(), **values)
-        )
-        released += db.session.execute(change.execution_options(synchronize_session=False)).rowcount  # type: ignore[attr-defined]
-    return released
+    over = select(Promise).where(Promise.state == "leased", Promise.lease_until < clock.now())
+    released = db.session.scalars(over.order_by(Promise.id).with_for_update(skip_locked=True)).all()
+    for row in released:
+        _release(row)
+    return len(released)
+
+
+def _release(row: Promise) -> None:
+    """It may have died right after it had sent something, at the very end of its time."""
+    ended = (row.lease_until or clock.now()) - LEASE + CALL
+    row.state, row.leased_by, row.lease_until = "unknown", None, None
+    row.settles_at = ended + SETTLES if row.store else None
+    row.next_at = max(clock.now(), row.settles_at or clock.now())
+    if row.attempts - row.forgiven >= MOST_TRIES:
+        row.state, row.last_error = "dead", _("Every worker that tried this was stopped in the middle of it.")
 
 
 @operation
@@ -230,7 +244,13 @@ def _may_go() -> Any:
     waits_behind = exists().where(
         earlier.lane == Promise.lane, earlier.lane_seq < Promise.lane_seq, earlier.state.in_(OPEN_STATES)
     )
-    return Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now()) & ~waits_behind
+    return _is_due() & ~waits_behind
+
+
+def _is_due() -> Any:
+    """Its time has come, and the store is done with what was sent before: whoever looked sooner would not find it."""
+    settled = or_(Promise.settles_at.is_(None), Promise.settles_at <= clock.now())
+    return Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now()) & settled
 
 
 def _has_room(store: str, room: Callable[[str], int]) -> bool:
@@ -302,7 +322,8 @@ def hasten(store: str, until: datetime) -> None:
     """The store is asked again at this moment: whatever would wait longer may go then, what has just failed a little later."""
     failed = (Attempt.promise_id == Promise.id) & (Attempt.outcome == "retry") & (Attempt.ended_at > until - SETTLES)
     waits = (Promise.store == store) & Promise.state.in_(READY_STATES)
-    _update(waits & (Promise.next_at > until) & ~exists().where(failed), next_at=until)
+    settled = or_(Promise.settles_at.is_(None), Promise.settles_at <= until)
+    _update(waits & (Promise.next_at > until) & settled & ~exists().where(failed), next_at=until)
     _update(waits & (Promise.next_at > until + SETTLES), next_at=until + SETTLES)
 
 
@@ -319,6 +340,12 @@ def note(claim: Claim, asked: Sequence[dict[str, Any]]) -> None:
 
 
 @operation
+def let_settle(claim: Claim) -> None:
+    """The store may still be at what this try sent and got no answer to: until it has ended nobody asks, whoever says so."""
+    _update((Promise.id == claim.id) & (Promise.fence == claim.fence), settles_at=clock.now() + SETTLES)
+
+
+@operation
 def reopen(promise_id: UUID) -> bool:
     """What was delivered is no longer there: promise it again under the same uid. False when it is open already."""
     row = db.session.get_one(Promise, promise_id, with_for_update=True)
@@ -331,11 +358,13 @@ def reopen(promise_id: UUID) -> bool:
 
 @operation
 def retry_now(promise_id: UUID) -> Promise:
-    """A person says: try again. Tries count anew; the next one still looks first."""
+    """A person says: try again. Tries count anew; the next one still looks first, and not before the store can be done
+    with what was sent and not answered."""
     row = db.session.get_one(Promise, promise_id, with_for_update=True)
     if row.state in (*READY_STATES, "held", "dead"):
         row.state = "unknown" if row.attempts else "pending"
-        row.next_at, row.created_at, row.forgiven, row.excused_s = clock.now(), clock.now(), row.attempts, 0
+        row.created_at, row.forgiven, row.excused_s = clock.now(), row.attempts, 0
+        row.next_at = max(clock.now(), row.settles_at or clock.now())
     return row
 
 
@@ -389,5 +418,4 @@ def waits_for(store: str) -> bool:
 def due_now() -> bool:
     """Whether any promise could be claimed at this moment (an expired lease counts)."""
     expired = (Promise.state == "leased") & (Promise.lease_until < clock.now())
-    ready = Promise.state.in_(READY_STATES) & (Promise.next_at <= clock.now())
-    return bool(db.session.scalar(select(exists().where(or_(expired, ready)))))
+    return bool(db.session.scalar(select(exists().where(or_(expired, _is_due())))))

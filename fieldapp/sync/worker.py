@@ -40,8 +40,8 @@ COMPARE_EVERY = timedelta(minutes=1)  # whether it is due is asked; how often it
 BEAT_EVERY = timedelta(seconds=10)
 PHOTOS_EVERY = timedelta(minutes=10)
 SWEEP_EVERY = timedelta(hours=6)
-CALL_S = 100  # all that one promise may ask of the store together; its lease is longer
 READS = ("GET", "HEAD")
+UNHEARD = (None, 502, 504, 520, 522, 524)  # nothing, or a gateway that did not hear the store (52x: Cloudflare's)
 PERMANENT = (Rejected, Conflict, NotFound, Invalid, TooLarge)
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def run_once(name: str) -> bool:
     if claim is None:
         return False
     crashpoints.reach("after_claim")
-    with wire.kept() as asked, wire.within(CALL_S):
+    with wire.kept() as asked, wire.within(outbox.CALL.total_seconds()):
         settle = _outcome(claim, asked)
     crashpoints.reach("before_settle")
     db.session.rollback()
@@ -149,6 +149,8 @@ def _write_down(claim: Claim, settle: Callable[[], bool], asked: Sequence[Exchan
         outbox.note(claim, [asdict(each) for each in asked])
     if not settle():
         raise _LeaseLost
+    if _unheard(asked):
+        outbox.let_settle(claim)
 
 
 def _answered(claim: Claim, answered: bool) -> bool:
@@ -174,7 +176,7 @@ def _not_kept(claim: Claim, error: Exception, asked: Sequence[Exchange] = ()) ->
 
 def _unheard(asked: Sequence[Exchange]) -> bool:
     """Something was written and no answer of the store was heard: it may still be at it, or have it behind a gateway."""
-    return any(each.method not in READS and each.status in (None, 502, 504) for each in asked)
+    return any(each.method not in READS and each.status in UNHEARD for each in asked)
 
 
 def _sentence(error: Exception) -> str:

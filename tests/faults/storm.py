@@ -26,7 +26,7 @@ from fieldapp import clock, create_app
 from fieldapp.accounts.models import User
 from fieldapp.config import ROOT
 from fieldapp.extensions import db, operation, uuid7
-from fieldapp.outbox import OPEN_STATES, Promise
+from fieldapp.outbox import OPEN_STATES, SETTLES, Promise
 from fieldapp.records import operations as records
 from fieldapp.records.values import Evaluation, Given
 from fieldapp.reports.models import Report
@@ -198,7 +198,7 @@ def _waits(folder: Path, reach: dict[str, str]) -> bool:
 
 @operation
 def _leases_over() -> None:
-    past = clock.now() - timedelta(seconds=1)
+    past = clock.now() - SETTLES
     db.session.execute(update(Promise).where(Promise.state == "leased").values(lease_until=past))
 
 
@@ -207,7 +207,7 @@ def _hurry() -> None:
     """As if the waiting time of every retry, and the breaker's, were over, and a person had said each time: try again."""
     waiting = Promise.state.in_(("retry_wait", "pending", "unknown"))
     now = clock.now()
-    again = {"next_at": now, "created_at": now, "forgiven": Promise.attempts}
+    again = {"next_at": now, "created_at": now, "forgiven": Promise.attempts, "settles_at": None}
     db.session.execute(update(Promise).where(waiting).values(**again))
     closed = {"failures": 0, "wait_s": 0, "opened_at": None, "why": None, "probe_at": None, "paused_until": None}
     db.session.execute(update(StoreBreaker).values(**closed))

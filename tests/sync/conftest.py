@@ -12,7 +12,7 @@ from fieldapp import clock
 from fieldapp.accounts.models import User
 from fieldapp.customers.models import Asset
 from fieldapp.extensions import db, operation, uuid7
-from fieldapp.outbox import Promise
+from fieldapp.outbox import SETTLES, Promise
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.desk.operations import Intake, file_ticket
 from fieldapp.tickets.models import Ticket
@@ -75,11 +75,11 @@ def unfinished(on_site: Callable[[Ticket], Visit], engineer: User) -> Callable[[
 @operation
 def due_at(moment: datetime) -> None:
     """Move every waiting promise to this moment, as if the time had passed."""
-    db.session.execute(update(Promise).values(next_at=moment))
+    db.session.execute(update(Promise).values(next_at=moment, settles_at=None))
 
 
 @operation
 def lease_over() -> None:
-    """Let every lease have ended a second ago."""
-    past = clock.now() - timedelta(seconds=1)
+    """Let every lease have ended so long ago that no store is still at what was sent."""
+    past = clock.now() - SETTLES
     db.session.execute(update(Promise).where(Promise.state == "leased").values(lease_until=past))

@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import time_machine
 from flask import Response
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from fieldapp import clock, outbox
 from fieldapp.accounts.models import User
+from fieldapp.audit import AuditEntry
 from fieldapp.extensions import db
 from fieldapp.outbox import LEASE, MOST_EXCHANGES, SETTLES, Attempt, Promise
 from fieldapp.records.queries import record_of
 from fieldapp.sync import worker
 from fieldapp.tickets import wire
 from fieldapp.tickets.models import Ticket
+from fieldapp.tickets.store import Unreachable
 from fieldapp.tickets.wire import Exchange
 from fieldapp.visits.models import Visit
 from tests.records.samples import signed
@@ -203,3 +207,118 @@ def test_a_store_that_is_still_writing_is_not_asked_before_it_can_have_finished(
 
     db.session.refresh(row)
     assert (row.state, len(double.notes("T-1"))) == ("delivered", 1)
+
+
+@pytest.fixture
+def unheard(double: Double, unfinished: Callable[[Ticket], Promise]) -> Iterator[Callable[[int], Promise]]:  # noqa: F811
+    """``unheard(status)``: a note that the store still writes while a gateway has given up on it; nothing of it is to be
+    seen before the minute is over. Time stands still until the test moves it."""
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+
+        def send(status: int) -> Promise:
+            row = unfinished(ticket_in(double, "T-1"))
+            late: list[Any] = []
+
+            def give_up(method: str, _path: str) -> Response | None:
+                if method != "POST" or late:
+                    return None
+                late.extend(double.notes("T-1"))
+                double.notes("T-1").clear()
+                return said({"error": "gateway"}, status)
+
+            def writes(_method: str, _path: str) -> Response | None:
+                if late and clock.now() >= sent + timedelta(seconds=50):
+                    double.notes("T-1").extend(late[:])
+                    late[:] = [None]
+                    double.before = lambda _method, _path: None
+                return None
+
+            sent = clock.now()
+            double.after, double.before = give_up, writes
+            worker.run_once("w")
+            db.session.refresh(row)
+            return row
+
+        send.time = traveller  # type: ignore[attr-defined]
+        yield send
+
+
+@pytest.mark.parametrize("status", [502, 504, 522, 524])
+def test_a_person_in_a_hurry_does_not_make_it_stand_there_twice(
+    double: Double,  # noqa: F811
+    unheard: Callable[[int], Promise],
+    logged_in: Callable[[User], FlaskClient],
+    dispatcher: User,
+    status: int,
+) -> None:
+    row, office, time_ = unheard(status), logged_in(dispatcher), unheard.time  # type: ignore[attr-defined]
+    for _n in range(5):
+        office.post(f"/deliveries/{row.id}/retry")
+        office.post("/deliveries/probe", data={"store": NAME})
+        worker.run_once("w")
+        time_.shift(timedelta(seconds=9))
+    page = office.get("/deliveries").get_data(as_text=True)
+    time_.shift(timedelta(seconds=15))
+    worker.run_once("w")
+
+    assert "the store may still be writing it. It is looked for from" in page
+    db.session.refresh(row)
+    assert (row.state, row.attempts, len(double.notes("T-1"))) == ("delivered", 2, 1)
+    actions = db.session.scalars(select(AuditEntry.action).where(AuditEntry.subject_type == "outbox")).all()
+    assert actions == ["delivery.retried"] * 5
+    assert "may still be writing" not in office.get("/deliveries").get_data(as_text=True)
+
+
+def test_asking_a_silent_store_now_does_not_ask_about_what_it_may_still_write(
+    double: Double,  # noqa: F811
+    unheard: Callable[[int], Promise],
+) -> None:
+    """The fifth silence opens the breaker and puts the delivery back: that makes it no sooner than its own minute."""
+    for _n in range(4):
+        worker.breaker.told(NAME, Unreachable("silence"))
+    row = unheard(504)
+    assert row.state == "pending"
+
+    worker.breaker.ask_now(NAME)
+
+    assert not worker.run_once("w")
+    unheard.time.shift(SETTLES)  # type: ignore[attr-defined]
+    worker.run_once("w")
+    db.session.refresh(row)
+    assert (row.state, len(double.notes("T-1"))) == ("delivered", 1)
+
+
+def test_what_was_given_up_unheard_is_not_sent_at_once_either(
+    double: Double,  # noqa: F811
+    unheard: Callable[[int], Promise],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_TRIES", 1)
+    row = unheard(504)
+    assert row.state == "dead"
+
+    outbox.retry_now(row.id)
+
+    assert not worker.run_once("w")
+    db.session.refresh(row)
+    assert row.next_at == clock.now() + SETTLES
+
+
+def test_a_worker_that_died_at_the_end_of_its_time_leaves_the_store_its_own(
+    double: Double,  # noqa: F811
+    unfinished: Callable[[Ticket], Promise],
+) -> None:
+    row = unfinished(ticket_in(double, "T-1"))
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        outbox.claim("dies", worker.breaker.room)
+        traveller.shift(LEASE + timedelta(seconds=1))
+
+        outbox.retry_now(row.id)
+        assert not worker.run_once("next")
+        db.session.refresh(row)
+        assert (row.state, row.next_at) == ("unknown", clock.now() + timedelta(seconds=39))
+
+        traveller.shift(timedelta(seconds=39))
+        worker.run_once("next")
+    db.session.refresh(row)
+    assert row.state == "delivered"
