@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+import flask_migrate
 import html5lib
 from click.testing import Result
 from flask import Flask
@@ -15,16 +16,19 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from fieldapp import clock, create_app
+from fieldapp import clock, create_app, outbox
 from fieldapp.accounts import passwords
 from fieldapp.accounts.models import User
+from fieldapp.config import ROOT
 from fieldapp.customers.models import Asset
-from fieldapp.demo import seed
+from fieldapp.demo import journey, seed
 from fieldapp.dispatch.devices.queries import silent_phones
 from fieldapp.extensions import db, operation, settings, uuid7
 from fieldapp.offline.models import Case
+from fieldapp.outbox import Attempt, Claim
 from fieldapp.reports.models import Report
-from fieldapp.sync import worker
+from fieldapp.sync import breaker, worker
+from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.desk.models import DeskTicket
 from fieldapp.tickets.models import Ticket, TicketNews
@@ -80,6 +84,30 @@ def test_demo_visits_on_a_fresh_folder_until_nothing_waits(tmp_path: Path) -> No
     assert told.exit_code == 1
     assert "no ticket is waiting" in told.output
     assert not (tmp_path / "none.pdf").exists()
+
+
+def test_a_demo_visit_waits_for_what_the_worker_of_a_running_server_has_in_hand(tmp_path: Path) -> None:
+    """The server takes each promise before the command can, and keeps it in its own time."""
+    app, said, in_hand = demo_app(tmp_path / "fresh"), list[str](), list[Claim]()
+
+    def beside(line: str) -> None:
+        said.append(line)
+        if "the engineer signs" in line or "another worker" in line:
+            for claim in in_hand:
+                outbox.delivered(claim, HANDLERS[claim.kind](claim))
+            in_hand[:] = iter(lambda: outbox.claim("server", breaker.room), None)
+
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+        seed.load_if_empty()
+        held = journey.run("en", tmp_path / "en.pdf", say=beside)
+        kept_by = set(db.session.scalars(select(Attempt.worker)))
+        db.session.remove()
+        db.engine.dispose()
+
+    assert held, said
+    assert kept_by == {"server"}
+    assert (tmp_path / "en.pdf").exists()
 
 
 @operation

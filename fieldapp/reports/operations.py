@@ -138,10 +138,15 @@ def _keep(record_id: UUID, revision: int, made: _Made, *, first: bool) -> Report
     return report
 
 
+def languages_lane(record: ServiceRecord) -> str:
+    """Where the report in the other languages is promised: nothing of the ticket waits for it."""
+    return f"languages:{record.id}"
+
+
 def _promise_what_follows(report: Report, record: ServiceRecord) -> None:
     payload, ticket = {"report": str(report.id), "visit": str(record.visit_id)}, record.visit.ticket
     outbox.promise("report_issued", payload, lane=ticket.lane, uid=f"report_issued:{report.id}", store=ticket.store)
     edition = next(name for name, revision in EDITIONS.items() if revision == report.revision)
     more = {"record": str(record.id), "edition": edition}
-    lane = f"languages:{record.id}"
+    lane = languages_lane(record)
     outbox.promise("report_languages", more, lane=lane, uid=f"report_languages:{record.id}:{edition}")
