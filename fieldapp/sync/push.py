@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from flask_babel import force_locale
+from sqlalchemy import select
 
 from fieldapp import crashpoints
 from fieldapp.errors import NotFound
@@ -22,9 +23,11 @@ from fieldapp.tickets.store import Change, Conflict, NewFile, Receipt, Rejected,
 from fieldapp.tickets.stores import STORES, named
 from fieldapp.visits.models import Visit
 from fieldapp.visits.queries import events_of
+from fieldapp.visits.transitions import CLOSED
 
 ENDED = ("closed", "suspended")  # set by the office: never written over
 UNFINISHED = "in_progress"
+TELLS = tuple(status for status in CLOSED if status != "canceled")  # of visits whose end sets the ticket's status
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +72,7 @@ def tell_unfinished(claim: Claim) -> str:
     with force_locale(settings.locale):
         note = notes.of_unfinished(visit, events_of(visit))
     author = visit.lead.name if visit.lead else ""
-    change = Change(uid=claim.uid, ticket=visit.ticket.ref, note=note, author=author, status=UNFINISHED)
+    change = Change(uid=claim.uid, ticket=visit.ticket.ref, note=note, author=author, status=status_unfinished(visit))
     return _write(_store_of(visit.ticket), visit.ticket, change, claim)
 
 
@@ -88,9 +91,21 @@ def tell_done_despite_cancellation(claim: Claim) -> str:
 
 def status_after(report: Report) -> str | None:
     """The first report moves the ticket; a manager's signature or a correction afterwards does not."""
-    if report.revision > 1 or report.record.is_correction:
+    if report.revision > 1 or report.record.is_correction or _overtaken(report.record.visit):
         return None
     return "resolved" if report.record.outcome == "all_done" else "in_progress"
+
+
+def status_unfinished(visit: Visit) -> str | None:
+    """The ticket is still being worked on, unless a later visit says how it stands."""
+    return None if _overtaken(visit) else UNFINISHED
+
+
+def _overtaken(visit: Visit) -> bool:
+    """A later visit to this ticket has ended and says how the ticket stands: what waited so long, for a store that was down
+    or for a photo, is still told, but would set the status back (ADR 23)."""
+    later = (Visit.ticket_id == visit.ticket_id) & (Visit.closed_at > visit.closed_at)
+    return db.session.scalar(select(Visit.id).where(later, Visit.status.in_(TELLS)).limit(1)) is not None
 
 
 def _store_of(ticket: Ticket) -> TicketStore:
@@ -120,7 +135,9 @@ def _write(store: TicketStore, ticket: Ticket, change: Change, claim: Claim) -> 
         raise _left_to_a_person(ticket)
     try:
         receipt = _push(store, change)
-    except Conflict:
+    except Conflict as left:
+        if change.status is None and left.receipt is not None:  # an earlier try had asked for one
+            return left.receipt.ref
         return _settle_status(store, ticket, change)
     except Rejected:
         now = ended.after_refusal(store, ticket)

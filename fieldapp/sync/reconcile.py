@@ -29,6 +29,7 @@ from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.news import Wrote
 from fieldapp.tickets.operations import take_in
 from fieldapp.tickets.store import Rejected, StoreError, StoreFile, StoreNote, StoreTicket, TicketStore
+from fieldapp.visits.models import Visit
 
 KINDS = ("missing", "duplicate", "mismatch", "remote_changed", "orphan")
 EVERY, NIGHTLY_AT, NIGHTLY_DAYS = timedelta(minutes=15), time(2, 30), 30
@@ -205,7 +206,9 @@ def _of_promise(promise: Promise) -> Expected:
     """After it was found missing once, only its note and file came back: the status was people's."""
     again = promise.reopened_at is not None
     if promise.kind == "visit_unfinished":
-        return Expected(id=promise.id, uid=promise.uid, status=None if again else push.UNFINISHED)
+        visit = db.session.get(Visit, UUID(promise.payload["visit"]))
+        status = None if again or visit is None else push.status_unfinished(visit)
+        return Expected(id=promise.id, uid=promise.uid, status=status)
     report = db.session.get(Report, UUID(promise.payload["report"])) if promise.kind == "report_issued" else None
     if report is None:
         return Expected(id=promise.id, uid=promise.uid)

@@ -26,14 +26,16 @@ from fieldapp.storage import blobs
 from fieldapp.sync import labels, reconcile, worker
 from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.pull import pull
+from fieldapp.tickets.desk.models import DeskNote, DeskTicket
 from fieldapp.tickets.models import Ticket
-from fieldapp.tickets.store import Change, StoreNote
+from fieldapp.tickets.store import Change, Retry, StoreNote
 from fieldapp.tickets.stores import STORES
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 from fieldapp.visits import operations as visits
 from fieldapp.visits.models import Visit
 from fieldapp.visits.operations import Plan
 from tests.records.samples import filled, ink, signed
+from tests.sync.conftest import due_at
 
 PDF = b"%PDF-1.7 a report"
 
@@ -213,6 +215,107 @@ def test_two_reports_that_wait_for_one_ticket_are_two_notes_and_no_more(
     assert worker.run_once("w")
 
     assert [note.uid for note in told_to(filed)] == [f"report_issued:{report.id}" for report in reports]
+
+
+@pytest.fixture
+def unfinished(on_site: Callable[[Ticket], Visit], engineer: User, filed: Ticket) -> Callable[[], Visit]:
+    """``unfinished()`` is a later visit to the same ticket that could not be completed."""
+
+    def give_up() -> Visit:
+        visit = on_site(filed)
+        visits.cannot_complete(visit, "缺少电源模块", by=engineer)
+        return visit
+
+    return give_up
+
+
+def status_of(ticket: Ticket) -> str:
+    pull(EmbeddedStore())
+    db.session.refresh(ticket)
+    return ticket.status
+
+
+def statuses_set(ticket: Ticket) -> list[str | None]:
+    """What each of our notes in the ticket set its status to, oldest first."""
+    query = (
+        select(DeskNote.status_after).join(DeskTicket).where(DeskTicket.number == ticket.ref, DeskNote.uid.is_not(None))
+    )
+    return list(db.session.scalars(query.order_by(DeskNote.at)))
+
+
+def test_a_report_that_comes_late_does_not_say_resolved_over_what_a_later_visit_found(
+    finished: Callable[..., Visit], unfinished: Callable[[], Visit], filed: Ticket
+) -> None:
+    """Its photos came late, or the store was down: the customer must not read that all is done."""
+    first = finished()
+    unfinished()
+    worker.run_until_idle("w")
+    report = issued(first)
+
+    assert deliver() == ["delivered"]
+
+    assert [note.uid for note in told_to(filed)][1:] == [f"report_issued:{report.id}"]
+    assert len(told_to(filed)[1].files) == 1
+    assert status_of(filed) == "in_progress"
+    assert list(reconcile.steps(EmbeddedStore(), reconcile.begun("embedded", 1))) == [filed.ref]
+    assert set(reconcile.counts().values()) == {0}
+
+
+def test_of_a_day_that_waited_every_note_goes_in_and_the_last_status_only(
+    finished: Callable[..., Visit], unfinished: Callable[[], Visit], filed: Ticket
+) -> None:
+    for _n in range(3):
+        unfinished()
+    report = issued(finished())
+
+    assert deliver() == ["delivered"]
+
+    assert [note.uid.partition(":")[0] for note in told_to(filed) if note.uid] == [
+        "visit_unfinished",
+        "visit_unfinished",
+        "visit_unfinished",
+        "report_issued",
+    ]
+    assert statuses_set(filed) == [None, None, None, "resolved"]
+    assert told_to(filed)[-1].files[0].name == report.file_name
+    assert list(reconcile.steps(EmbeddedStore(), reconcile.begun("embedded", 1))) == [filed.ref]
+    assert set(reconcile.counts().values()) == {0}
+
+
+def test_a_visit_that_was_cancelled_later_overtakes_nothing(
+    finished: Callable[..., Visit], filed: Ticket, dispatcher: User, engineer: User
+) -> None:
+    report = issued(finished())
+    later = visits.draft(filed, by=dispatcher)
+    visits.plan(later, Plan(lead_id=engineer.id, window_start=clock.now() + timedelta(hours=9)), by=dispatcher)
+    visits.cancel(later, "不再需要", by=dispatcher)
+
+    assert deliver() == ["delivered"]
+
+    assert report.file_name
+    assert status_of(filed) == "resolved"
+
+
+def test_a_status_that_was_left_and_then_overtaken_is_not_asked_for_again(
+    finished: Callable[..., Visit], unfinished: Callable[[], Visit], filed: Ticket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody wrote to the ticket, and the line broke before the status could be settled: meanwhile another visit ended."""
+    issued(finished())
+    EmbeddedStore().push(Change(uid="office", ticket=filed.ref, note="客户补充：昨天停过电"))
+    with monkeypatch.context() as broken:
+        broken.setattr(EmbeddedStore, "ticket", lambda _store, _ref: (_ for _ in ()).throw(Retry("the line broke")))
+        worker.run_once("w")
+    unfinished()
+    due_at(clock.now())
+
+    assert deliver() == ["delivered"]
+
+    assert [note.uid.partition(":")[0] for note in told_to(filed) if note.uid] == [
+        "office",
+        "report_issued",
+        "visit_unfinished",
+    ]
+    assert status_of(filed) == "in_progress"
 
 
 def test_a_note_from_the_office_meanwhile_does_not_hold_the_status_back(
