@@ -118,8 +118,9 @@ def _close(row: StoreBreaker) -> None:
 
 
 def _row(store: str) -> StoreBreaker:
+    """Held until the operation ends, and taken before any promise of the store: in one order nobody waits in a circle."""
     serialize(f"breaker of {store}")
-    row = db.session.get(StoreBreaker, store, populate_existing=True)
+    row = db.session.get(StoreBreaker, store, with_for_update=True, populate_existing=True)
     if row is None:
         row = StoreBreaker(store=store, failures=0, wait_s=0)
         db.session.add(row)

@@ -31,9 +31,9 @@ CHECKED_EVERY = timedelta(hours=1)
 @operation
 def try_again(promise_id: UUID, *, by: User) -> Receipt:
     """Keep this promise now; tries count anew (raises NotFound, NotAllowedNow)."""
+    if store := db.session.scalar(select(Promise.store).where(Promise.id == promise_id)):
+        breaker.ask_now(store)  # first, as workers do: the store's row, then its promises'
     promise = _undecided(promise_id)
-    if promise.store:
-        breaker.ask_now(promise.store)
     outbox.retry_now(promise.id)
     audit.record("delivery.retried", "outbox", promise.id, by=by.id, kind=promise.kind)
     return {"delivery": str(promise.id), "state": promise.state}
@@ -135,8 +135,11 @@ def _check_row(store: str) -> StoreCheck:
 @operation
 def try_all_again(*, by: User) -> Receipt:
     """Keep everything that was held or given up, for example once the store's credentials are mended."""
-    query = select(Promise.id).where(Promise.state.in_(("held", "dead"))).order_by(Promise.id)
-    keys = list(db.session.scalars(query))
+    undecided = Promise.state.in_(("held", "dead"))
+    named = select(Promise.store).where(undecided, Promise.store.is_not(None)).distinct().order_by(Promise.store)
+    for store in db.session.scalars(named).all():
+        breaker.ask_now(store or "")
+    keys = db.session.scalars(select(Promise.id).where(undecided).order_by(Promise.id).with_for_update()).all()
     for key in keys:
         try_again(key, by=by)
     return {"deliveries": len(keys)}
