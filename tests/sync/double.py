@@ -329,18 +329,19 @@ FORKED.set_forkserver_preload(["tests.sync.double"])
 KILLED = -signal.SIGKILL
 
 
-def work(folder: Path, port: int, crash_at: str, looks: bool = True) -> None:
+def work(folder: Path, port: int, crash_at: str, looks: bool = True, database_url: str = "") -> None:
     """A worker until nothing is due, in a process of its own."""
     STORES[NAME] = DoubleStore if looks else BlindStore
-    app = create_app(settings_for(folder, crash_at=crash_at, log_level="ERROR", **reached_at(port)))
+    reach = {"database_url": database_url, **reached_at(port)}
+    app = create_app(settings_for(folder, crash_at=crash_at, log_level="ERROR", **reach))
     with app.app_context():
         while worker.run_once(worker.worker_name()):
             pass
 
 
-def worked(folder: Path, port: int, crash_at: str = "", *, looks: bool = True) -> int | None:
+def worked(folder: Path, port: int, crash_at: str = "", *, looks: bool = True, database_url: str = "") -> int | None:
     """Let one work; its exit status."""
-    process = FORKED.Process(target=work, args=(folder, port, crash_at, looks))
+    process = FORKED.Process(target=work, args=(folder, port, crash_at, looks, database_url))
     process.start()
     process.join(120)
     return process.exitcode

@@ -218,8 +218,8 @@ def test_two_reports_that_wait_for_one_ticket_are_two_notes_and_no_more(
 
 
 @pytest.fixture
-def unfinished(on_site: Callable[[Ticket], Visit], engineer: User, filed: Ticket) -> Callable[[], Visit]:
-    """``unfinished()`` is a later visit to the same ticket that could not be completed."""
+def ended_in_vain(on_site: Callable[[Ticket], Visit], engineer: User, filed: Ticket) -> Callable[[], Visit]:
+    """``ended_in_vain()`` is a later visit to the same ticket that could not be completed."""
 
     def give_up() -> Visit:
         visit = on_site(filed)
@@ -244,11 +244,11 @@ def statuses_set(ticket: Ticket) -> list[str | None]:
 
 
 def test_a_report_that_comes_late_does_not_say_resolved_over_what_a_later_visit_found(
-    finished: Callable[..., Visit], unfinished: Callable[[], Visit], filed: Ticket
+    finished: Callable[..., Visit], ended_in_vain: Callable[[], Visit], filed: Ticket
 ) -> None:
     """Its photos came late, or the store was down: the customer must not read that all is done."""
     first = finished()
-    unfinished()
+    ended_in_vain()
     worker.run_until_idle("w")
     report = issued(first)
 
@@ -262,10 +262,10 @@ def test_a_report_that_comes_late_does_not_say_resolved_over_what_a_later_visit_
 
 
 def test_of_a_day_that_waited_every_note_goes_in_and_the_last_status_only(
-    finished: Callable[..., Visit], unfinished: Callable[[], Visit], filed: Ticket
+    finished: Callable[..., Visit], ended_in_vain: Callable[[], Visit], filed: Ticket
 ) -> None:
     for _n in range(3):
-        unfinished()
+        ended_in_vain()
     report = issued(finished())
 
     assert deliver() == ["delivered"]
@@ -297,7 +297,7 @@ def test_a_visit_that_was_cancelled_later_overtakes_nothing(
 
 
 def test_a_status_that_was_left_and_then_overtaken_is_not_asked_for_again(
-    finished: Callable[..., Visit], unfinished: Callable[[], Visit], filed: Ticket, monkeypatch: pytest.MonkeyPatch
+    finished: Callable[..., Visit], ended_in_vain: Callable[[], Visit], filed: Ticket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody wrote to the ticket, and the line broke before the status could be settled: meanwhile another visit ended."""
     issued(finished())
@@ -305,7 +305,7 @@ def test_a_status_that_was_left_and_then_overtaken_is_not_asked_for_again(
     with monkeypatch.context() as broken:
         broken.setattr(EmbeddedStore, "ticket", lambda _store, _ref: (_ for _ in ()).throw(Retry("the line broke")))
         worker.run_once("w")
-    unfinished()
+    ended_in_vain()
     due_at(clock.now())
 
     assert deliver() == ["delivered"]

@@ -25,6 +25,12 @@ from fieldapp.sync import breaker, operations
 from fieldapp.sync.models import StoreBreaker
 from fieldapp.tickets.store import Unreachable
 from tests.sync.test_breaker import *  # noqa: F403
+from tests.sync.test_handlers import (  # noqa: F401 - fixtures and tests
+    ended_in_vain,
+    finished,
+    test_a_report_that_comes_late_does_not_say_resolved_over_what_a_later_visit_found,
+    test_of_a_day_that_waited_every_note_goes_in_and_the_last_status_only,
+)
 from tests.sync.test_worker import *  # noqa: F403
 from tests.test_outbox import *  # noqa: F403
 from tests.test_postgresql import app, at_head, at_once, cluster, url  # noqa: F401 - fixtures
