@@ -8,6 +8,7 @@ and answered is kept, without secrets, for the attempt's log.
 from __future__ import annotations
 
 import hashlib
+import html
 import ipaddress
 import json
 import threading
@@ -20,7 +21,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from socket import SHUT_RDWR, socket
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -43,6 +44,9 @@ CHUNK = 65536
 EXCERPT = 400
 LONGEST_WAIT_S = 3600
 HUSHED = "•••"
+SHORTEST_SESSION = (
+    8  # characters of a cookie's value that says who we are; what is shorter ("1", "en") stands in any text
+)
 # Where clouds keep the secrets of their machines; never a ticket store, whatever the settings allow.
 NEVER = tuple(
     ipaddress.ip_network(each)
@@ -240,14 +244,22 @@ class Wire:
         told = [str(prepared.headers.get(name, "")) for name in ("Authorization", "Cookie")]
         secrets = {self.connection.secret, self.connection.hook_secret, *(self.auth or ())[1:], *told}
         secrets |= {each.partition(" ")[2] for each in secrets}
+        secrets |= {
+            value for each in told[1].split(";") if len(value := each.partition("=")[2].strip()) >= SHORTEST_SESSION
+        }
         text = body[:CHUNK].decode("utf-8", "replace")
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            for spelled in (
-                secret,
-                *(json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)),
-            ):
+            for spelled in _spellings(secret):
                 text = text.replace(spelled, HUSHED)
         return text[:EXCERPT]
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """As an answer may repeat it: plainly, in JSON, in an address, in a page."""
+    yield secret
+    yield from (json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+    yield from (quote(secret, safe=""), quote(secret), quote_plus(secret))
+    yield from (html.escape(secret), html.escape(secret, quote=False))
 
 
 def _end(address: str) -> tuple[str, str | None, int | None, str | None]:
@@ -386,13 +398,12 @@ def _refusal(answer: Answer, excerpt: str) -> Exception:
 
 def seconds_to_wait(text: str | None) -> int:
     """Retry-After in seconds, told as a number or as a date; at most an hour, 0 when nothing sensible is said."""
-    if not text:
-        return 0
-    if text.strip().isascii() and text.strip().isdigit():
-        return min(int(text), LONGEST_WAIT_S)
+    text = (text or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text.lstrip("0")[:9] or 0), LONGEST_WAIT_S)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0, min(int((aware - clock.now()).total_seconds()), LONGEST_WAIT_S))

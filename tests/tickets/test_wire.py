@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 import ipaddress
 import itertools
 import json
@@ -96,8 +97,15 @@ def port(seen: list[Any]) -> Iterator[int]:
     @store.get("/remember")
     def remember() -> Response:
         answer = Response("{}")
-        answer.set_cookie("sid", "1")
+        answer.set_cookie("sid", request.args.get("sid", "1"))
+        answer.set_cookie("lang", "en")
         return answer
+
+    @store.get("/mirror")
+    def mirror() -> str:
+        password, session = request.args["password"], request.cookies
+        shown = f"{html.escape(password)}; {quote(password)}"
+        return f"<p>session {session['sid']}, lang {session['lang']}; {request.full_path}; {shown}</p>"
 
     @store.get("/remembered")
     def remembered() -> dict[str, str]:
@@ -436,6 +444,10 @@ def test_retry_after_is_understood_as_a_number_and_as_a_date(port: int) -> None:
         ("1.5", 0),
         ("²", 0),
         ("soon", 0),
+        ("9" * 5000, 3600),
+        ("0" * 20 + "30", 30),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", 0),
+        ("Fri, 31 Dec 2026 23:59:59 +99999999999999", 0),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3600),
         ("Fri, 31 Dec 2999 23:59:59 -0000", 3600),
@@ -462,7 +474,7 @@ def test_a_log_in_is_kept_as_a_cookie(port: int) -> None:
     asked = at(port)
     asked.ask("GET", "/remember")
 
-    assert asked.ask("GET", "/remembered").json() == {"sid": "1"}
+    assert asked.ask("GET", "/remembered").json() == {"sid": "1", "lang": "en"}
 
 
 # ---- what it keeps ---------------------------------------------------------------------------------------
@@ -489,6 +501,18 @@ def test_an_error_sentence_repeats_no_secret() -> None:
     refusal = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n" % len(body) + END + body
     with speaking(lambda connection: connection.sendall(refusal)) as port, pytest.raises(Denied, match="bad key •••"):
         at(port).ask("GET", "/")
+
+
+def test_a_page_that_repeats_our_session_or_how_we_asked_tells_none_of_it(port: int) -> None:
+    """An error page may show the request: its cookies, its address, what was typed into the form."""
+    asked = at(port, auth=("fieldapp", 'p&ss "word"/1'))
+    asked.ask("GET", "/remember", params={"sid": "0a1b2c3d4e5f"})
+
+    with kept() as exchanges:
+        asked.ask("GET", "/mirror", params={"password": 'p&ss "word"/1'})
+
+    (exchange,) = exchanges
+    assert exchange.excerpt == "<p>session •••, lang en; /mirror?password=•••; •••; •••</p>"
 
 
 def test_of_an_answer_that_is_a_secret_nothing_is_kept(port: int) -> None:
