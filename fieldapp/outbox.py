@@ -203,6 +203,21 @@ def _release(row: Promise) -> None:
 
 
 @operation
+def clock_was_set(by: timedelta) -> None:
+    """The wall clock went on by so much more than time itself (negative: it was set back); zero: nobody knows whether.
+
+    A lease that ran must run on: set forward, its worker is still at it; set back, a dead one's would not end. Nor does
+    anything wait longer than it ever may.
+    """
+    now, ahead = clock.now(), clock.now() - by if by > timedelta() else None
+    _update((Promise.state == "leased") & (Promise.lease_until > (ahead or now + LEASE)), lease_until=now + LEASE)
+    _update(Promise.settles_at > (ahead or now + SETTLES), settles_at=now + SETTLES)
+    ready = Promise.state.in_(READY_STATES)
+    _update(ready & (Promise.created_at > now), created_at=now, next_at=now)
+    _update(ready & (Promise.next_at > now + LONGEST_WAIT), next_at=now + LONGEST_WAIT)
+
+
+@operation
 def forget(kind: str, before: datetime) -> int:
     """Take away promises of a kind that were kept before that moment, with their tries; how many.
 

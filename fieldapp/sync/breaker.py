@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
+
 from fieldapp import clock, outbox
 from fieldapp.extensions import db, operation, serialize
 from fieldapp.outbox import AT_ONCE
@@ -74,6 +76,16 @@ def ask_now(store: str) -> None:
         row.probe_at = clock.now() if row.open else None
         row.paused_until = None
         outbox.hasten(store, clock.now())
+
+
+@operation
+def clock_was_set() -> None:
+    """No store is left alone for longer than it would have been, though its moments lie far ahead since."""
+    now = clock.now()
+    for row in db.session.scalars(select(StoreBreaker).order_by(StoreBreaker.store).with_for_update()):
+        row.opened_at = min(row.opened_at, now) if row.opened_at else None
+        row.probe_at = min(row.probe_at, now + timedelta(seconds=row.wait_s)) if row.probe_at else None
+        row.paused_until = min(row.paused_until, now + timedelta(seconds=LONGEST_WAIT_S)) if row.paused_until else None
 
 
 # ---- open, wait, close ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from fieldapp.tickets.stores import store
 from fieldapp.tickets.wire import Exchange
 
 POLL = timedelta(seconds=1)
+MOMENT = timedelta(seconds=10)  # by which a clock may be mended without anybody's notice
 PULL_EVERY = timedelta(seconds=15)
 SLOWLY_EVERY = timedelta(minutes=1)
 CHECK_EVERY = timedelta(seconds=20)  # whether somebody wants it is asked
@@ -52,6 +54,17 @@ class Rhythm:
 
     done: dict[str, datetime] = field(default_factory=dict)
     comparing: Generator[str] | None = None
+    turned: tuple[datetime, float] | None = None
+
+    def clock_set_by(self) -> timedelta:
+        """How much the wall clock was set since the last turn, by the clock that nobody sets; nothing but a moment: zero.
+
+        A machine that slept shows as a clock that was set forward: what was under way when it fell asleep still is.
+        """
+        now = clock.now(), time.monotonic()
+        before, self.turned = self.turned or now, now
+        by = now[0] - before[0] - timedelta(seconds=now[1] - before[1])
+        return by if abs(by) > MOMENT else timedelta()
 
     def due(self, what: str, every: timedelta) -> bool:
         """Whether ``what`` is due now; asking counts as doing."""
@@ -66,6 +79,7 @@ def run(stop: Event, name: str | None = None) -> None:
     """Work until ``stop`` is set; the promise in hand is finished first."""
     name, rhythm = name or worker_name(), Rhythm()
     log.info("worker starts", extra={"worker": name})
+    settle_clock(timedelta())
     breaker.ask_now(settings.ticket_store)  # whoever starts it may have mended the credentials
     try:
         while not stop.is_set():
@@ -256,6 +270,12 @@ def _went_on(rhythm: Rhythm, comparing: Generator[str]) -> bool:
     return True
 
 
+def settle_clock(by: timedelta) -> None:
+    """Before anything is taken: what runs, runs on, whatever the clock says now."""
+    outbox.clock_was_set(by)
+    breaker.clock_was_set()
+
+
 def sweep() -> None:
     """Take away what grows with every message and every quarter of an hour, and proves nothing."""
     prune_looks()
@@ -271,6 +291,10 @@ def look_after_photos() -> None:
 def _step(name: str, rhythm: Rhythm) -> bool:
     """One turn; whatever happens in it does not end the worker."""
     try:
+        if by := rhythm.clock_set_by():
+            log.warning("the clock was set", extra={"seconds": int(by.total_seconds())})
+            rhythm.done.clear()
+            settle_clock(by)
         if rhythm.due("beat", BEAT_EVERY):
             operations.beat(name)
         if rhythm.due("pull", PULL_EVERY):

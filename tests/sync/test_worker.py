@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pytest
+import time_machine
 from flask import Flask
 from sqlalchemy import select
 
@@ -16,7 +18,7 @@ from fieldapp import clock, outbox
 from fieldapp.accounts.models import User
 from fieldapp.errors import Invalid, NotAllowedNow, NotFound
 from fieldapp.extensions import Base, db, operation, uuid7
-from fieldapp.outbox import Claim, Promise
+from fieldapp.outbox import LEASE, SETTLES, Claim, Promise
 from fieldapp.sync import breaker, handlers, operations, worker
 from fieldapp.sync.models import StoreBreaker, WorkerBeat
 from fieldapp.tickets import wire
@@ -293,6 +295,109 @@ def test_eight_workers_at_once_claim_each_promise_once(app: Flask, diary: Diary)
 
     assert sorted(claim.id for claim in diary.asked) == sorted(keys)
     assert {row.state for row in db.session.scalars(select(Promise))} == {"delivered"}
+
+
+# ---- clocks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wall(app: Flask) -> Iterator[time_machine.Traveller]:
+    """The wall clock, which a person or the network may set; time itself goes on as ever."""
+    with time_machine.travel(clock.now(), tick=True) as traveller:
+        yield traveller
+
+
+def turn(rhythm: worker.Rhythm) -> None:
+    worker._step("another", rhythm)
+
+
+def kept(key: UUID) -> Promise:
+    return db.session.get_one(Promise, key, populate_existing=True)
+
+
+def test_a_clock_set_forward_by_a_day_takes_no_lease_from_a_worker_that_is_at_it(
+    diary: Diary, wall: time_machine.Traveller
+) -> None:
+    rhythm = worker.Rhythm()
+    turn(rhythm)
+    key = promise().id
+    at_it = outbox.claim("slow")
+    assert at_it
+
+    wall.shift(timedelta(days=1))
+    turn(rhythm)
+
+    assert diary.asked == []
+    assert outbox.delivered(at_it, "note 1")
+    assert kept(key).attempts == 1
+
+
+def test_a_store_that_may_still_write_has_its_minute_though_the_clock_is_set_forward(
+    diary: Diary, wall: time_machine.Traveller
+) -> None:
+    key, rhythm = promise(store="embedded").id, worker.Rhythm()
+    claim = outbox.claim("w")
+    assert claim
+    outbox.try_again(claim, "silence")
+    outbox.let_settle(claim)
+    turn(rhythm)
+
+    wall.shift(timedelta(days=1))
+    turn(rhythm)
+    assert diary.asked == []
+
+    wall.shift(SETTLES)
+    lease_over()
+    worker.run_once("w")
+    assert kept(key).state == "delivered"
+
+
+def test_a_clock_set_back_by_a_day_holds_nothing_up_for_a_day(
+    diary: Diary, wall: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rhythm = worker.Rhythm()
+    turn(rhythm)
+    dead = promise("a").id
+    assert outbox.claim("dies")
+    fresh = promise("b").id
+    breaker.told("far", Throttled("less", after=600))
+    for _n in range(breaker.FAILURES):
+        breaker.told("far", Unreachable("silence"))
+    pulled = again_pulled()
+
+    wall.shift(-timedelta(days=1))
+    turn(rhythm)
+
+    assert kept(fresh).state == "delivered"
+    assert again_pulled() != pulled  # it reads, and says that it lives
+    assert db.session.get_one(WorkerBeat, "another").seen_at <= clock.now()
+    far = db.session.get_one(StoreBreaker, "far")
+    assert far.asks_again_at is not None
+    assert far.asks_again_at <= clock.now() + timedelta(minutes=15)
+    assert kept(dead).state == "leased"
+    wall.shift(LEASE + SETTLES)
+    worker.run_once("w")
+    assert kept(dead).state == "delivered"
+
+
+def test_a_worker_that_starts_after_the_clock_was_set_back_waits_no_longer_than_any(
+    diary: Diary, wall: time_machine.Traveller
+) -> None:
+    key = promise().id
+    assert outbox.claim("dies")
+    wall.shift(-timedelta(days=1))
+
+    worker.settle_clock(timedelta())
+
+    until = kept(key).lease_until
+    assert until is not None
+    assert until <= clock.now() + LEASE
+
+
+def again_pulled() -> object:
+    db.session.rollback()
+    row = db.session.get(PullCursor, "embedded")
+    return row.pulled_at if row else None
 
 
 # ---- people ----------------------------------------------------------------------------------------------
