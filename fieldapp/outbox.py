@@ -367,7 +367,8 @@ def reopen(promise_id: UUID) -> bool:
     if row.state != "delivered":
         return False
     row.state, row.settled_at, row.reopened_at = "unknown", None, clock.now()
-    row.next_at, row.created_at, row.forgiven, row.excused_s = clock.now(), clock.now(), row.attempts, 0
+    row.next_at = clock.now()
+    _count_anew(row)
     return True
 
 
@@ -378,9 +379,14 @@ def retry_now(promise_id: UUID) -> Promise:
     row = db.session.get_one(Promise, promise_id, with_for_update=True)
     if row.state in (*READY_STATES, "held", "dead"):
         row.state = "unknown" if row.attempts else "pending"
-        row.created_at, row.forgiven, row.excused_s = clock.now(), row.attempts, 0
+        _count_anew(row)
         row.next_at = max(clock.now(), row.settles_at or clock.now())
     return row
+
+
+def _count_anew(row: Promise) -> None:
+    """Neither its tries nor its age count from here; when it was promised stays what it was."""
+    row.forgiven, row.excused_s = row.attempts, int((clock.now() - row.created_at).total_seconds())
 
 
 @operation

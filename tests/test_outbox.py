@@ -245,6 +245,24 @@ def test_a_person_says_try_again_and_tries_count_anew(app: Flask, time: time_mac
     assert state(key) == "retry_wait"
 
 
+def test_trying_again_does_not_make_a_promise_look_younger(app: Flask, time: time_machine.Traveller) -> None:
+    """The page says when it was promised: whoever asks why a report came late must read it there."""
+    key, promised_at = promised(), clock.now()
+    outbox.hold(taken(), "no")
+    time.shift(OLDEST)
+
+    outbox.retry_now(key)
+    outbox.try_again(taken(), "still no")
+    time.shift(OLDEST - timedelta(minutes=1))
+    outbox.try_again(taken(), "still no")
+    assert state(key) == "retry_wait"
+    assert db.session.get_one(Promise, key).created_at == promised_at
+
+    time.shift(timedelta(hours=1))
+    outbox.try_again(taken(), "still no")
+    assert state(key) == "dead"
+
+
 def test_try_again_on_what_was_never_tried(app: Flask) -> None:
     key = promised()
     outbox.retry_now(key)
