@@ -207,7 +207,7 @@ def _told(engineer: User, minutes_ago: int) -> Told:
 def _unkept(visit: Visit) -> list[Promise]:
     """What of this ticket, and of the other languages of its report, is not kept yet."""
     record = record_of(visit)
-    lanes = [visit.ticket.lane, *([reports.languages_lane(record)] if record else [])]
+    lanes = [visit.ticket.lane, visit.ticket.reports_lane, *([reports.languages_lane(record)] if record else [])]
     query = select(Promise).where(Promise.lane.in_(lanes), Promise.state != "delivered")
     return list(db.session.scalars(query.execution_options(populate_existing=True)))
 

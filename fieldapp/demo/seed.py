@@ -223,7 +223,7 @@ def _write_history(pasts: list[history.Past], numbers: list[str], rng: random.Ra
         record = history.write(past, ticket, rng, None if recent else manager)
         if recent:
             payload = {"record": str(record.id), "edition": "signed"}
-            promise("record_signed", payload, lane=ticket.lane, uid=f"record_signed:{record.id}:signed")
+            promise("record_signed", payload, lane=ticket.reports_lane, uid=f"record_signed:{record.id}:signed")
 
 
 def _midnight() -> datetime:

@@ -180,7 +180,7 @@ def promise_report(record: ServiceRecord, *, edition: str) -> None:
     if pending(record):
         return
     payload = {"record": str(record.id), "edition": edition}
-    lane = record.visit.ticket.lane
+    lane = record.visit.ticket.reports_lane
     outbox.promise("record_signed", payload, lane=lane, uid=f"record_signed:{record.id}:{edition}")
 
 

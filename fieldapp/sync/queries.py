@@ -17,7 +17,7 @@ from fieldapp.extensions import db, settings
 from fieldapp.outbox import FINAL_STATES, OPEN_STATES, READY_STATES, Promise
 from fieldapp.sync import reconcile
 from fieldapp.sync.models import SILENT_AFTER, Finding, ReconcileRun, StoreBreaker, WorkerBeat
-from fieldapp.tickets.models import PullCursor, Ticket
+from fieldapp.tickets.models import REPORTS, PullCursor, Ticket
 
 MOST_SHOWN = 100
 
@@ -108,7 +108,7 @@ def _group(condition: ColumnElement[bool], order: Any) -> Group:
     shown = [
         Delivery(
             promise=each,
-            ticket=tickets.get(each.lane),
+            ticket=tickets.get(_ticket_of(each)),
             behind=each.open and heads.get(each.lane, each.lane_seq) < each.lane_seq,
             skipped_by=skipped.get(str(each.id)),
         )
@@ -118,10 +118,15 @@ def _group(condition: ColumnElement[bool], order: Any) -> Group:
 
 
 def _tickets(promises: Sequence[Promise]) -> Mapping[str, Ticket]:
-    """Our copies of the tickets, by lane."""
-    keys = {tuple(each.lane.split(":", 1)) for each in promises if ":" in each.lane}
+    """Our copies of the tickets, by store and name."""
+    keys = {tuple(name.split(":", 1)) for each in promises if ":" in (name := _ticket_of(each))}
     query = select(Ticket).where(tuple_(Ticket.store, Ticket.ref).in_(keys)).options(joinedload(Ticket.customer))
-    return {ticket.lane: ticket for ticket in db.session.scalars(query)}
+    return {f"{ticket.store}:{ticket.ref}": ticket for ticket in db.session.scalars(query)}
+
+
+def _ticket_of(promise: Promise) -> str:
+    """Store and name of the ticket that a promise is about."""
+    return promise.lane.removeprefix(REPORTS)
 
 
 def _heads(promises: Sequence[Promise]) -> Mapping[str, int]:

@@ -28,6 +28,7 @@ TYPES = (
 PRIORITIES = ("urgent", "high", "normal", "low")  # 紧急 高 普通 低
 STATUSES = ("new", "triaged", "in_progress", "waiting_customer", "resolved", "closed", "reopened", "suspended")
 ENDED = ("resolved", "closed", "suspended")
+REPORTS = "reports:"  # before a ticket's name: the lane in which its reports are made
 
 
 class Ticket(Keyed, Base):
@@ -80,6 +81,11 @@ class Ticket(Keyed, Base):
         """All that we send about this ticket goes in this order: its lane in the outbox. What became a part of another
         ticket goes in that one's."""
         return f"{self.store}:{self.merged_into or self.ref}"
+
+    @property
+    def reports_lane(self) -> str:
+        """Its reports are made in their order, and wait for nothing that the store has to take first."""
+        return f"{REPORTS}{self.store}:{self.ref}"
 
     @property
     def open(self) -> bool:

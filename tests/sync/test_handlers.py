@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from fieldapp import clock, outbox
@@ -28,7 +29,7 @@ from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.pull import pull
 from fieldapp.tickets.desk.models import DeskNote, DeskTicket
 from fieldapp.tickets.models import Ticket
-from fieldapp.tickets.store import Change, Retry, StoreNote
+from fieldapp.tickets.store import Change, Rejected, Retry, StoreNote
 from fieldapp.tickets.stores import STORES
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 from fieldapp.visits import operations as visits
@@ -280,6 +281,36 @@ def test_of_a_day_that_waited_every_note_goes_in_and_the_last_status_only(
     assert told_to(filed)[-1].files[0].name == report.file_name
     assert list(reconcile.steps(EmbeddedStore(), reconcile.begun("embedded", 1))) == [filed.ref]
     assert set(reconcile.counts().values()) == {0}
+
+
+def test_a_report_is_made_though_the_store_refuses_what_comes_before_it(
+    on_site: Callable[[Ticket], Visit],
+    ended_in_vain: Callable[[], Visit],
+    engineer: User,
+    dispatcher: User,
+    filed: Ticket,
+    monkeypatch: pytest.MonkeyPatch,
+    logged_in: Callable[[User], FlaskClient],
+) -> None:
+    """The customer and the company have theirs; only the ticket waits until a person has decided."""
+    ended_in_vain()
+    with monkeypatch.context() as refusing:
+        refusing.setattr(EmbeddedStore, "push", lambda _store, _change: (_ for _ in ()).throw(Rejected("no")))
+        worker.run_once("w")
+    signed(on_site(filed), engineer)
+
+    worker.run_until_idle("w")
+
+    assert db.session.scalars(select(Report.revision)).all() != []
+    states = {row.kind: row.state for row in db.session.scalars(select(Promise))}
+    assert states == {
+        "visit_unfinished": "held",
+        "record_signed": "delivered",
+        "report_languages": "delivered",
+        "report_issued": "pending",
+    }
+    page = logged_in(dispatcher).get("/deliveries").get_data(as_text=True)
+    assert page.count(filed.number) >= 3
 
 
 def test_a_visit_that_was_cancelled_later_overtakes_nothing(
