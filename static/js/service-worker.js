@@ -15,8 +15,8 @@ const PACK = "pack-";
 const ASSETS = "assets-";
 const OFFLINE = "/offline";
 const SAME = { ignoreVary: true };
-const STEP = /^\/visits\/[^/]+(?=\/)/;
-let newcomer = false; // somebody logs in: until the office says who, nobody's pack is quicker than its answer
+const STEP = /^\/visits\/[^/]+(?=\/(?:acceptance|departure|arrival|start|resumption)$)/; // nothing is typed for these
+let newcomer = false; // somebody logged in: until the office says who, nobody's pack is shown
 
 const worker = /** @type {any} */ (self);
 
@@ -28,7 +28,7 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   const url = new URL(request.url);
   if (url.origin !== worker.location.origin) return;
   if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/logout") event.waitUntil(forgetPages(""));
-  if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/login") newcomer = true;
+  if (request.method === "POST" && request.mode === "navigate" && url.pathname === "/login") event.respondWith(loggingIn(request));
   if (request.method === "POST" && request.mode === "navigate" && STEP.test(url.pathname)) event.respondWith(posted(request, url));
   if (request.method !== "GET") return;
   if (request.mode === "navigate") event.respondWith(page(event, request, url));
@@ -73,7 +73,24 @@ async function page(event, request, url) {
   const first = await Promise.race([fresh, pause(kept && !newcomer ? WAIT_MS : PATIENCE_MS)]);
   if (!first && user) event.waitUntil(fresh.then((late) => late && showItsOwner(user, late)));
   if (first && (!kept || (isOurs(first) && !(await holdsDraft(user, url, first))))) return await forItsOwner(first);
+  if (newcomer) return await noConnection(null);
   return kept ?? (await noConnection(user));
+}
+
+/**
+ * Who the office lets in is told by the next page only, for the answer itself is a redirect that nobody here can read. A log-in that reaches
+ * nobody, or is refused, changes nothing.
+ *
+ * @param {Request} request
+ */
+async function loggingIn(request) {
+  try {
+    const answer = await fetch(request);
+    newcomer ||= answer.type === "opaqueredirect";
+    return answer;
+  } catch {
+    return noConnection(await owner());
+  }
 }
 
 /**
@@ -89,7 +106,7 @@ async function whole(response) {
 
 /**
  * A step that the browser itself sends, because it was tapped before the page was ready: where nobody answers, the visit's page comes
- * back as it was, to be tapped again.
+ * back as it was, to be tapped again. A form with something typed in it is left to the browser, which gives it back.
  *
  * @param {Request} request
  * @param {URL} url

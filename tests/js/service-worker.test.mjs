@@ -61,6 +61,7 @@ async function withPack(pages, more = {}) {
 
 const text = async (answer) => (await answer)?.text();
 const never = () => new Promise(() => {});
+const letIn = async () => ({ type: "opaqueredirect", ok: false, status: 0, headers: new Headers() });
 
 test("a page comes from the network while that answers", async () => {
   const phone = await withPack({ "/": page("kept") }, { answer: async () => page("fresh") });
@@ -151,7 +152,7 @@ test("when somebody else is logged in, the pages of the person before leave", as
 test("whatever writes, and whatever is no page, passes by", async () => {
   const phone = await withPack({ "/": page("kept") });
 
-  for (const [path, asked] of [["/visits/1/arrival", { method: "POST", mode: "cors" }], ["/login", { method: "POST" }], ["/photos/ab", { method: "PUT", mode: "cors" }], ["/offline/pack", { mode: "cors" }]]) {
+  for (const [path, asked] of [["/visits/1/arrival", { method: "POST", mode: "cors" }], ["/photos/ab", { method: "PUT", mode: "cors" }], ["/offline/pack", { mode: "cors" }]]) {
     assert.equal(await phone.opens(path, asked), undefined, path);
   }
   assert.deepEqual(phone.asked, []);
@@ -252,6 +253,14 @@ test("a step that the browser posts to nobody leads back to the visit", async ()
   assert.equal(answer.headers.get("Location"), `${ORIGIN}/visits/7`);
 });
 
+test("a form with something typed in it is left to the browser, which gives it back", async () => {
+  const phone = await withPack({});
+
+  for (const noun of ["record", "hand-over", "pause", "refusal", "backup-acknowledgement", "completion"]) {
+    assert.equal(await phone.opens(`/visits/7/${noun}`, { method: "POST" }), undefined, noun);
+  }
+});
+
 test("a step that the browser posts is answered by the office where there is one", async () => {
   const phone = await withPack({}, { answer: () => Promise.resolve(page("done")) });
 
@@ -293,7 +302,7 @@ test("a slow answer for the same person leaves the page as it is", async () => {
 test("after a log-in nobody's pack is quicker than the office's word about who it is", async () => {
   let answered;
   const slow = new Promise((done) => (answered = done));
-  const phone = await withPack({ "/": page("hers", { "X-Fieldapp-Page": USER }) }, { answer: () => slow });
+  const phone = await withPack({ "/": page("hers", { "X-Fieldapp-Page": USER }) }, { answer: (url) => (url.endsWith("/login") ? letIn() : slow) });
 
   await phone.opens("/login", { method: "POST" });
   const shown = phone.opens("/");
@@ -301,6 +310,31 @@ test("after a log-in nobody's pack is quicker than the office's word about who i
   answered(page("his", { "X-Fieldapp-Page": OTHER }));
 
   assert.equal(await text(shown), "his");
+});
+
+test("after a log-in the pages of the person before are not shown, also when the line breaks at once", async () => {
+  let line = letIn;
+  const phone = await withPack({ "/": page("hers", { "X-Fieldapp-Page": USER }) }, { answer: () => line() });
+  await (await phone.caches.open("assets-b1")).put("/offline", page("no connection"));
+
+  await phone.opens("/login", { method: "POST" });
+  line = () => Promise.reject(new TypeError("no network"));
+  assert.equal(await text(phone.opens("/")), "no connection");
+
+  line = async () => page("hers again", { "X-Fieldapp-Page": USER });
+  assert.equal(await text(phone.opens("/")), "hers again");
+  line = () => Promise.reject(new TypeError("no network"));
+  assert.equal(await text(phone.opens("/")), "hers");
+});
+
+test("a log-in that is refused changes nothing", async () => {
+  let line = async () => page("wrong password", {}, 422);
+  const phone = await withPack({ "/": page("kept") }, { answer: () => line() });
+
+  assert.equal(await text(phone.opens("/login", { method: "POST" })), "wrong password");
+  line = () => Promise.reject(new TypeError("no network"));
+
+  assert.equal(await text(phone.opens("/")), "kept");
 });
 
 test("a log-in that reaches nobody leaves the pack where it is", async () => {
