@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import select, update
 
@@ -28,13 +30,26 @@ SCAN_PAGES, SCAN_QUESTIONS = 5, 20  # of one turn
 LOST_AT_ONCE, LOST_SHARE = 20, 0.1  # more than both: not deleted, but hidden from us
 
 
+class Progress(NamedTuple):
+    """How many tickets came, and whether the time was over before the last of them."""
+
+    taken: int
+    more: bool
+
+
 def pull(store: TicketStore, limit: int = PAGE) -> int:
-    """Take in every change since the last pull and return how many tickets came (raises StoreError, kept for the page).
+    """Take in every change since the last pull and return how many tickets came (raises StoreError, kept for the page)."""
+    return read_on(store, limit).taken
+
+
+def read_on(store: TicketStore, limit: int = PAGE, *, seconds: float = float("inf")) -> Progress:
+    """The same for about so long: who has deliveries to make as well goes on with the next page afterwards.
 
     No transaction is open while the store is asked. Told twice is taken in once; nothing is promised, so what we
     wrote ourselves comes back and goes no further. A store that leads in a circle is left until the next time.
     """
     taken, asked, last = 0, set[str](), Page(tickets=(), cursor="", more=False)
+    until = time.monotonic() + seconds
     for _turn in range(MOST_PAGES):
         before = _cursor(store.name)
         try:
@@ -52,9 +67,12 @@ def pull(store: TicketStore, limit: int = PAGE) -> int:
         if page.cursor in asked or _same(page, last):
             _keep_error(store.name, _in_a_circle())
             break
+        if time.monotonic() >= until:
+            ended.explain(store.name)
+            return Progress(taken, more=True)
         last = page
     ended.explain(store.name)
-    return taken
+    return Progress(taken, more=False)
 
 
 def _in_a_circle() -> str:

@@ -27,7 +27,7 @@ from fieldapp.records.uploads import prune_uploads
 from fieldapp.sync import breaker, operations, reconcile, slowly
 from fieldapp.sync.handlers import HANDLERS
 from fieldapp.sync.hooks import prune_looks
-from fieldapp.sync.pull import pull
+from fieldapp.sync.pull import read_on
 from fieldapp.tickets import wire
 from fieldapp.tickets.store import Conflict, Denied, Rejected, Retry, StoreError
 from fieldapp.tickets.stores import store
@@ -36,6 +36,7 @@ from fieldapp.tickets.wire import Exchange
 POLL = timedelta(seconds=1)
 MOMENT = timedelta(seconds=10)  # by which a clock may be mended without anybody's notice
 PULL_EVERY = timedelta(seconds=15)
+READ_FOR_S = 20.0  # well below the time after which a worker counts as silent
 SLOWLY_EVERY = timedelta(minutes=1)
 CHECK_EVERY = timedelta(seconds=20)  # whether somebody wants it is asked
 COMPARE_EVERY = timedelta(minutes=1)  # whether it is due is asked; how often it is done, ``reconcile`` knows
@@ -205,18 +206,22 @@ def _sentence(error: Exception) -> str:
 # ---- the loop -------------------------------------------------------------------------------------------
 
 
-def pull_now() -> None:
-    """Read the store's changes; what goes wrong is logged and stands on the page, and the worker goes on."""
+def pull_now() -> bool:
+    """Read the store's changes for a while; whether there are more of them.
+
+    What goes wrong is logged and stands on the page, and the worker goes on.
+    """
     theirs = store()
     if not breaker.may_read(theirs.name):
-        return
+        return False
     try:
-        pull(theirs)
+        progress = read_on(theirs, seconds=READ_FOR_S)
     except StoreError as error:
         breaker.told(theirs.name, error)
         log.warning("the ticket store could not be read", extra={"error": str(error)})
-    else:
-        breaker.read_well(theirs.name)
+        return False
+    breaker.read_well(theirs.name)
+    return progress.more
 
 
 def read_slowly() -> None:
@@ -297,8 +302,8 @@ def _step(name: str, rhythm: Rhythm) -> bool:
             settle_clock(by)
         if rhythm.due("beat", BEAT_EVERY):
             operations.beat(name)
-        if rhythm.due("pull", PULL_EVERY):
-            pull_now()
+        if rhythm.due("pull", PULL_EVERY) and pull_now():
+            del rhythm.done["pull"]  # a delivery and a beat, then the next of them
         if rhythm.due("slowly", SLOWLY_EVERY):
             read_slowly()
         if rhythm.due("check", CHECK_EVERY):

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from fieldapp.extensions import db, uuid7
 from fieldapp.outbox import Promise
-from fieldapp.sync.pull import pull
+from fieldapp.sync.pull import pull, read_on
 from fieldapp.tickets.desk.operations import Intake, file_ticket
 from fieldapp.tickets.models import PullCursor, Ticket
 from fieldapp.tickets.store import Change, Page, Retry
@@ -27,6 +27,16 @@ def test_every_ticket_is_taken_in_once_in_small_pages(store: EmbeddedStore) -> N
     assert pull(store, limit=2) == 7
     assert pull(store, limit=2) == 0
     assert tickets() == 7
+
+
+def test_who_has_other_work_as_well_reads_for_a_while_and_goes_on(store: EmbeddedStore) -> None:
+    for number in range(5):
+        file_ticket(Intake(subject=f"第 {number} 个"), uid=str(uuid7()))
+
+    assert read_on(store, limit=2, seconds=0) == (2, True)
+    assert read_on(store, limit=2, seconds=0) == (2, True)
+    assert read_on(store, limit=2, seconds=0) == (1, False)
+    assert tickets() == 5
 
 
 def test_a_change_in_the_store_reaches_our_copy(store: EmbeddedStore, filed: Ticket) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from fieldapp import clock, outbox
 from fieldapp.accounts.models import User
@@ -22,8 +22,9 @@ from fieldapp.outbox import LEASE, SETTLES, Claim, Promise
 from fieldapp.sync import breaker, handlers, operations, worker
 from fieldapp.sync.models import StoreBreaker, WorkerBeat
 from fieldapp.tickets import wire
+from fieldapp.tickets.desk.operations import Intake, file_ticket
 from fieldapp.tickets.models import PullCursor, Ticket
-from fieldapp.tickets.store import Conflict, Denied, Rejected, Retry, Throttled, Unreachable
+from fieldapp.tickets.store import Conflict, Denied, Page, Rejected, Retry, Throttled, Unreachable
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 from fieldapp.tickets.wire import Exchange
 from tests.sync.conftest import due_at, lease_over
@@ -468,6 +469,37 @@ def test_the_loop_pulls_delivers_shows_that_it_lives_and_ends_at_once(
     assert beats == [True]
     assert db.session.get(PullCursor, "embedded") is not None
     assert db.session.scalars(select(WorkerBeat)).all() == []
+
+
+def test_a_store_with_much_to_tell_keeps_no_delivery_waiting(
+    app: Flask, diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery has its turn after some pages, and the next pages come at once, not a quarter of a minute later."""
+    stop, read = threading.Event(), []
+
+    class Talkative(EmbeddedStore):
+        """A ticket at a time."""
+
+        def changes(self, cursor: str, limit: int) -> Page:
+            page = super().changes(cursor, 1)
+            if not page.more:
+                stop.set()
+            return page
+
+    def count(_claim: Claim) -> None:
+        read.append(db.session.scalar(select(func.count()).select_from(Ticket)))
+
+    for number in range(3):
+        file_ticket(Intake(subject=f"第 {number} 个"), uid=str(uuid7()))
+    monkeypatch.setitem(worker.store.__globals__["STORES"], "embedded", Talkative)
+    monkeypatch.setitem(handlers.HANDLERS, "test", count)
+    monkeypatch.setattr(worker, "READ_FOR_S", 0.0)
+    promise()
+
+    worker.run(stop, "w")
+
+    assert read == [1]
+    assert db.session.scalar(select(func.count()).select_from(Ticket)) == 3
 
 
 def test_nothing_that_goes_wrong_in_a_turn_ends_the_loop(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
