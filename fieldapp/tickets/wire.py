@@ -147,8 +147,8 @@ class Wire:
     ) -> Answer:
         """Ask ``path`` below the store's address. 2xx and what ``accept`` names comes back, all else is raised:
 
-        Denied (401, 403), Retry (408, 425, 429 with the seconds asked for), Unreachable (5xx, no answer, no end),
-        Rejected (every other status, a redirect among them; a path that leads elsewhere; an answer beyond the cap).
+        Denied (401, 403), Retry (408, 425, 429 with the seconds asked for), Unreachable (5xx, a redirect, no answer, no
+        end), Rejected (every other status; a path that leads elsewhere; an answer beyond the cap).
         ``hush``: what is asked for is itself a secret, such as a token; nothing of it goes into the log.
         """
         prepared = self._prepared(
@@ -390,6 +390,10 @@ def _refusal(answer: Answer, excerpt: str) -> Exception:
         return Throttled(sentence, after=seconds_to_wait(answer.headers.get("Retry-After")))
     if answer.status in (408, 425):
         return Retry(_("The ticket store asks us to wait."), after=seconds_to_wait(answer.headers.get("Retry-After")))
+    if (
+        300 <= answer.status < 400
+    ):  # a page for maintenance, a log-in: not followed, and no word of the store's about this
+        return Unreachable(_("The ticket store answered %(status)s: %(said)s", status=answer.status, said=excerpt))
     if answer.status >= 500:
         sentence = _("The ticket store has trouble (%(status)s): %(said)s", status=answer.status, said=excerpt)
         return Unreachable(sentence, after=seconds_to_wait(answer.headers.get("Retry-After")))
