@@ -22,7 +22,7 @@ from fieldapp.tickets.desk.models import DeskFile, DeskNote, DeskTicket
 from fieldapp.tickets.desk.operations import Intake, file_ticket
 from fieldapp.tickets.models import Ticket
 from fieldapp.tickets.operations import expect_back
-from fieldapp.tickets.store import Change
+from fieldapp.tickets.store import Change, Rejected, StoreFile
 from fieldapp.tickets.stores.embedded import EmbeddedStore
 from tests.conftest import add
 
@@ -378,3 +378,10 @@ def test_engineers_and_strangers_stay_out(
 def test_a_ticket_that_is_not_there_is_not_found(desk: FlaskClient) -> None:
     assert desk.get("/desk/T-19700101-0001").status_code == 404
     assert desk.post("/desk/T-19700101-0001/notes", data=note()).status_code == 404
+
+
+def test_a_file_that_is_gone_from_the_storage_is_an_error_of_the_store(desk: FlaskClient) -> None:
+    gone = StoreFile(name="照片.jpg", media_type="image/jpeg", size=3, sha256=None, ref="0" * 64)
+
+    with pytest.raises(Rejected, match="not in the storage"):
+        EmbeddedStore().content(gone)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from fieldapp.errors import FieldAppError
+from fieldapp.errors import FieldAppError, NotFound
 from fieldapp.extensions import db, operation
 from fieldapp.i18n import _
 from fieldapp.storage import blobs
@@ -73,7 +73,10 @@ class EmbeddedStore:
             return tuple(_store_note(note) for note in row.notes)
 
     def content(self, file: StoreFile) -> bytes:
-        return blobs.get(file.ref)
+        try:
+            return blobs.get(file.ref)
+        except NotFound as error:
+            raise Rejected(error.sentence) from error
 
     def find(self, uid: str, ticket: str) -> Receipt | None:
         query = select(DeskNote).join(DeskTicket).where(DeskNote.uid == uid, DeskTicket.number == ticket)
