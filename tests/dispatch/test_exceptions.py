@@ -954,6 +954,9 @@ def test_the_page_says_who_cancelled_and_what_was_done_all_the_same(
     assert "客户电话取消" in html
     assert "Today 14:40" in html[html.index("timeline") :]
     assert f'href="/visits/{visit.id}"' in html
+    assert "王磊 set off or was there although the visit had been cancelled. A record has not come so far." in html
+    assert "If a record of it comes, it counts" in html
+    assert "The ticket carries a note" not in html, "nothing was written there yet"
 
 
 def test_both_visits_can_be_looked_at_and_the_one_without_a_record_cancelled(

@@ -234,6 +234,13 @@ def test_an_event_of_another_step_says_its_own_name(phone: FlaskClient, visit: V
     assert "overlap allowed: 同一栋楼" in phone.get(f"/visits/{visit.id}").text
 
 
+def test_a_device_that_is_new_to_us_is_no_customer_who_is(phone: FlaskClient, visit: Visit) -> None:
+    page = phone.get(f"/visits/{visit.id}").text
+
+    assert "No visit to this device so far." in page
+    assert "Nobody of us was here before." not in page
+
+
 def test_a_visit_without_site_contact_asset_or_past_is_still_a_page(phone: FlaskClient, visit: Visit) -> None:
     change(visit, site_id=None, contact_id=None, asset_id=None)
 

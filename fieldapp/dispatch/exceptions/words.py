@@ -96,6 +96,9 @@ def _quarantine(entry: Entry) -> str:
 
 
 def _despite_cancellation(entry: Entry) -> str:
+    if entry.visit_status == "canceled":
+        went = _("%(name)s set off or was there although the visit had been cancelled.", name=engineer(entry))
+        return f"{went} {_('A record has not come so far.')}"
     return _("%(name)s did the work although the visit had been cancelled.", name=engineer(entry))
 
 
