@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +24,12 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from fieldapp import audit
+from fieldapp import audit, clock
 from fieldapp.audit import AuditEntry
 from fieldapp.errors import Invalid, TooLarge
 from fieldapp.extensions import db, in_operation, operation, settings
 from fieldapp.i18n import _, ngettext
-from fieldapp.offline.models import Case, Submission
+from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.offline.operations import quarantine_of
 from fieldapp.security import ON_BEHALF_OF, OnBehalfOf
 from fieldapp.storage import blobs
@@ -246,6 +246,7 @@ def _item(package: Package, item: dict[str, Any]) -> Handed:
         "X-Device": package.device,
         "X-Sequence": str(sequence),
         "Content-Type": _text(item.get("type")),
+        "X-Sent-At": _its_clock_now(package),
     }
     for header, name in HEADERS.items():
         if item.get(name) is not None:
@@ -253,6 +254,14 @@ def _item(package: Package, item: dict[str, Any]) -> Handed:
     status, answer = _ask("POST", path, package.user_id, body, headers)
     outcome, sentence = _became(status, answer)
     return Handed(**about, outcome=outcome, sentence=sentence)
+
+
+def _its_clock_now(package: Package) -> str:
+    """What that phone's clock shows at this moment, by what was last measured of it: an item is dated as if it had sent
+    it itself (X21). Empty where it never reached us, so that nothing is measured."""
+    theirs = (Device.user_id == package.user_id) & (Device.device == package.device)
+    skew = db.session.scalar(select(Device.skew_s).where(theirs))
+    return "" if skew is None else (clock.now() + timedelta(seconds=skew)).isoformat()
 
 
 def _became(status: int, answer: dict[str, Any]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -127,6 +128,22 @@ def test_who_handed_it_in_is_audited_and_it_is_no_sign_of_life_of_the_phone(
     assert db.session.scalars(select(Device)).all() == []  # the phone itself was not heard
     assert entry.facts == {"file": hashlib.sha256(content).hexdigest(), "items": 1, "photos": 0}
     assert db.session.scalar(select(func.count()).select_from(LoginSession)) == 0
+
+
+def test_x21_a_clock_that_was_measured_to_be_wrong_is_corrected_in_a_file_too(
+    visit: Visit, engineer: User, dispatcher: User, logged_in: LogIn
+) -> None:
+    """The phone is two hours fast, as its last sending showed; then it broke, and gave the rest away as a file."""
+    fast, now = timedelta(hours=2), clock.now()
+    receipt_of(step(visit.id, "acceptance", at=now + fast).sent(logged_in(engineer), sent_at=now + fast))
+
+    handed_in(file_of(engineer, saved(step(visit.id, "departure", at=now + fast, sequence=2))), by=dispatcher)
+
+    departed = events_of(visit)[-1]
+    assert departed.type == "departed"
+    assert abs(departed.at - now) < timedelta(seconds=5)
+    assert departed.skew_s is not None
+    assert abs(departed.skew_s - fast.total_seconds()) <= 5
 
 
 def test_what_cannot_be_applied_is_filed_as_from_the_phone(working: Visit, engineer: User, dispatcher: User) -> None:
