@@ -17,8 +17,13 @@ from markupsafe import Markup
 from fieldapp.security import public
 
 blueprint = Blueprint("assets", __name__)
-# From the beginning of a line to the end of one; a cast within a line (``/** @type {…} */ (value)``) is left alone.
-_COMMENTS = re.compile(rb"^[ \t]*(?:/\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*(?:\n|\Z)", re.S | re.M)
+# A comment that has lines of its own; a remark after code; a type within a line.
+_COMMENTS = re.compile(
+    rb"^[ \t]*(?:/\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*(?:\n|\Z)"
+    rb"|(?<=[;{,]) // [^\n'\"`]*$"
+    rb"|/\*\* @type (?:(?!\*/)[^\n])*\*/ ?",
+    re.S | re.M,
+)
 _ICON = Markup(
     '<svg class="icon" aria-hidden="true" width="24" height="24"><use href="{prefix}img/icons.svg#{name}"/></svg>'
 )
@@ -88,7 +93,7 @@ def _small(script: bytes) -> bytes:
 
 @lru_cache(maxsize=256)
 def lean(script: bytes) -> bytes:
-    """A module as phones get it: comments that have lines of their own stay with us, half of the bytes on the wire.
+    """A module as phones get it: comments stay with us, half of the bytes on the wire.
 
     So does the indentation, unless a text in backticks goes over several lines, which it belongs to.
     """
