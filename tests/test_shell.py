@@ -51,6 +51,23 @@ def test_every_import_of_what_is_taken_along_is_taken_along(client: FlaskClient)
             assert found in taken, f"{name} imports {found}"
 
 
+def test_the_record_page_asks_for_all_its_modules_at_once(
+    app: Flask, logged_in: LogIn, engineer: User, visit: Visit
+) -> None:
+    page = logged_in(engineer).get(f"/visits/{visit.id}/record").text
+    prefix = f"/assets/{app.extensions['assets'].build}/"
+
+    asked = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page)
+
+    assert len(asked) == len(set(asked))
+    assert prefix + "js/offline/record-page.js" in asked
+    for address in asked:
+        module = ROOT / "static" / address.removeprefix(prefix)
+        for wanted in re.findall(r'^(?:import|}) .*from "([^"]+)";$', module.read_text("utf-8"), re.M):
+            found = (module.parent / wanted).resolve().relative_to((ROOT / "static").resolve()).as_posix()
+            assert prefix + found in asked, f"{module.name} waits for {found}"
+
+
 def _taken(client: FlaskClient) -> list[str]:
     found = re.search(r'const FILES = "([^"]*)"', client.get("/service-worker.js").text)
     assert found is not None
