@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { say, when } from "../../static/js/offline/words.js";
+import { say, wallTime, when } from "../../static/js/offline/words.js";
 
 const NOW = new Date("2026-11-21T18:30:00Z"); // 02:30 of the next day in Shanghai
 
@@ -22,4 +22,11 @@ test("what is no moment is not said", () => {
 
 test("places in a sentence are filled in, and unknown ones are left out", () => {
   assert.equal(say("{n} waiting since {time}{more}", { n: 3, time: "14:09" }), "3 waiting since 14:09");
+});
+
+test("a moment stands on the installation's wall, whatever the phone's zone", () => {
+  const moment = Date.parse("2026-11-22T16:09:30Z");
+
+  assert.equal(wallTime(moment, "Asia/Shanghai"), "2026-11-23T00:09");
+  assert.equal(wallTime(moment, "Europe/Berlin"), "2026-11-22T17:09");
 });

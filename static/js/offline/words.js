@@ -34,3 +34,15 @@ export function when(moment, now = new Date(), timeZone = globalThis.document?.b
 export function short(id) {
   return id.slice(-4);
 }
+
+/**
+ * @param {number} moment
+ * @param {string | undefined} timeZone
+ * @returns {string} as a field for date and time writes it: 2026-11-22T14:09
+ */
+export function wallTime(moment, timeZone) {
+  const options = /** @type {const} */ ({ year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const parts = new Intl.DateTimeFormat("en", { ...options, timeZone }).formatToParts(moment);
+  const of = (/** @type {string} */ type) => parts.find((part) => part.type === type)?.value ?? "";
+  return `${of("year")}-${of("month")}-${of("day")}T${of("hour")}:${of("minute")}`;
+}
