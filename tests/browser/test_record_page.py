@@ -11,6 +11,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from PIL import Image
@@ -290,8 +291,7 @@ def test_x20_a_finish_that_could_not_be_stored_keeps_both_signatures(phone: Page
     expect(phone.locator("section[data-screen=engineer] [data-problems]")).to_be_visible()
     expect(phone.locator("dialog[data-lost][open]")).to_be_visible()
     expect(phone.locator("#engineer_strokes")).to_have_value(drawn)
-    phone.evaluate("void (IDBDatabase.prototype.transaction = IDBDatabase.prototype.whole)")
-    phone.locator("dialog[data-lost]").evaluate("(dialog) => dialog.close()")
+    mend_database(phone)
     next_step(phone).click()
 
     expect(phone.locator("[data-sent]")).to_be_visible()
@@ -335,6 +335,26 @@ def test_back_to_work_voids_what_the_customer_signed(phone: Page, here: Installa
     next_step(phone).click()
     expect(phone.locator("#customer_strokes-pad")).to_be_visible()
     expect(phone.locator("section[data-screen=customer] .notice")).to_be_visible()
+
+
+def test_going_back_to_work_that_cannot_be_kept_says_so_and_voids_nothing(
+    phone: Page, here: Installation, visit: str
+) -> None:
+    fill(phone, visit)
+    hand_over(phone)
+    sign_as_customer(phone)
+    drawn = phone.locator("#customer_strokes").input_value()
+    take_back(phone, PIN)
+    break_database(phone, times=1_000_000)
+    phone.locator("details:has([data-reopen]) > summary").evaluate("(summary) => summary.click()")
+    phone.locator("[data-reopen]").evaluate("(button) => button.click()")
+
+    expect(phone.locator("section[data-screen=engineer] [data-problems]")).to_be_visible()
+    mend_database(phone)
+    draw(phone, "engineer_strokes")
+    next_step(phone).click()
+    expect(phone.locator("[data-sent]")).to_be_visible()
+    assert completion_of(phone, here, visit)["customer_strokes"] == [drawn]
 
 
 def test_without_a_pin_the_engineer_chooses_a_code(browser: Browser, here: Installation) -> None:
@@ -426,6 +446,12 @@ def draft_of(phone: Page, here: Installation, visit: str) -> dict[str, Any]:
     return draft
 
 
+def completion_of(phone: Page, here: Installation, visit: str) -> dict[str, list[str]]:
+    """The fields of the record as it was frozen on the phone."""
+    (sent,) = [item for item in items(phone, here.people["wanglei"]) if item["path"] == f"{visit}/completion"]
+    return parse_qs(sent["body"]["text"])
+
+
 def noise(folder: Path, number: int) -> Path:
     """A photo that stays large however it is packed."""
     path = folder / f"noise-{number}.jpg"
@@ -445,6 +471,13 @@ def break_database(phone: Page, *, times: int) -> None:
       };
     }"""
     phone.evaluate(script, times)
+
+
+def mend_database(phone: Page) -> None:
+    """The database answers again, and the person has read that it did not."""
+    expect(phone.locator("dialog[data-lost][open]")).to_be_visible()
+    phone.evaluate("void (IDBDatabase.prototype.transaction = IDBDatabase.prototype.whole)")
+    phone.locator("dialog[data-lost]").evaluate("(dialog) => dialog.close()")
 
 
 @operation

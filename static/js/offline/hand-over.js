@@ -79,9 +79,11 @@ export class HandOver {
     const wrong = wrongInSignature(fields, "customer", method);
     this.screens.complainAbout(wrong);
     if (wrong.size > 0) return;
-    this.draft.given = { method, at: localTime() };
-    await this.seal();
-    await this.turnTo("thanks");
+    await this.#orBack(async () => {
+      this.draft.given = { method, at: localTime() };
+      await this.seal();
+      await this.turnTo("thanks");
+    });
   }
 
   /** Bind what is shown now; of several at once the last one counts. */
@@ -116,10 +118,11 @@ export class HandOver {
 
   /** Something is wrong: the customer reads and signs again what will then be written. */
   async reopen() {
-    this.forms.voidSignatures();
-    this.draft.given = this.draft.shown = null;
-    this.draft.endedAt = "";
-    await this.turnTo("form");
+    await this.#orBack(async () => {
+      this.draft.given = this.draft.shown = null;
+      this.draft.endedAt = "";
+      await this.turnTo("form");
+    }, this.forms.voidSignatures());
   }
 
   // ---- from screen to screen
@@ -164,6 +167,24 @@ export class HandOver {
   }
 
   // ---- private
+
+  /**
+   * What could not be kept did not happen: no signature comes or goes by it.
+   *
+   * @param {() => Promise<void>} work
+   * @param {() => void} [undo]
+   */
+  async #orBack(work, undo) {
+    const { draft } = this;
+    const { given, shown, endedAt } = draft;
+    try {
+      await work();
+    } catch (error) {
+      undo?.();
+      Object.assign(draft, { given, shown, endedAt });
+      throw error;
+    }
+  }
 
   /** @param {import("./lock.js").Check | null} code */
   async #toTheCustomer(code) {

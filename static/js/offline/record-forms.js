@@ -94,10 +94,17 @@ export class RecordForms {
     if (phone instanceof HTMLInputElement && (!phone.value || phone.value === phone.defaultValue)) phone.value = first(this.fields(), "contact_phone");
   }
 
+  /** @returns {() => void} to take it back */
   voidSignatures() {
-    for (const name of ["customer_strokes", "customer_typed", "customer_reason"]) inputOf(this.customer, name).value = "";
-    for (const name of ["engineer_strokes", "engineer_typed"]) inputOf(this.engineer, name).value = "";
-    this.#tellPads("restore");
+    const customers = ["customer_strokes", "customer_typed", "customer_reason"].map((name) => inputOf(this.customer, name));
+    const fields = [...customers, ...["engineer_strokes", "engineer_typed"].map((name) => inputOf(this.engineer, name))];
+    const signed = fields.map(({ value }) => value);
+    const put = (/** @type {string[]} */ values) => {
+      for (const [at, field] of fields.entries()) field.value = values[at] ?? "";
+      this.#tellPads("restore");
+    };
+    put([]);
+    return () => put(signed);
   }
 
   /** A stroke under way when the button was tapped belongs to the signature as well. */

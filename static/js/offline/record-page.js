@@ -154,26 +154,27 @@ class RecordPage {
     const work = works[/** @type {keyof typeof works} */ (form.id)];
     if (!work) return;
     event.preventDefault();
-    if (this.busy || this.draft.reading) return;
     void this.during(event.submitter, work);
   }
 
   /** @param {Event} event */
   onClick({ target }) {
     if (!(target instanceof Element)) return;
+    const button = target.closest("button");
     if (target.closest("[data-take-over]")) void this.windows.takeOver();
-    else if (target.closest("[data-to-form]")) void this.handOver.turnTo("form");
-    else if (target.closest("[data-reopen]")) void this.handOver.reopen();
+    else if (target.closest("[data-to-form]")) void this.during(button, () => this.handOver.turnTo("form"));
+    else if (target.closest("[data-reopen]")) void this.during(button, () => this.handOver.reopen());
     else if (target.closest("a[href]")) void this.draft.saver.flush();
   }
 
   /**
-   * A second tap does nothing while the first is at work; the button says so.
+   * A second tap does nothing while the first is at work; the button says so. What cannot be kept is said on the screen.
    *
    * @param {HTMLElement | null} button
    * @param {() => Promise<unknown>} work
    */
   async during(button, work) {
+    if (this.busy || this.draft.reading) return;
     this.busy = true;
     button?.setAttribute("aria-busy", "true");
     try {
