@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -355,6 +356,24 @@ def test_going_back_to_work_that_cannot_be_kept_says_so_and_voids_nothing(
     next_step(phone).click()
     expect(phone.locator("[data-sent]")).to_be_visible()
     assert completion_of(phone, here, visit)["customer_strokes"] == [drawn]
+
+
+def test_a_customer_who_takes_the_phone_number_out_is_shown_and_sends_none(
+    phone: Page, here: Installation, visit: str
+) -> None:
+    fill(phone, visit)
+    phone.locator("#record [name=contact_phone]").fill("13800000000")
+    hand_over(phone)
+    expect(phone.locator("#signer_phone")).to_have_value("13800000000")
+    phone.locator("#signer_phone").fill("")
+    sign_as_customer(phone)
+    take_back(phone, PIN)
+    draw(phone, "engineer_strokes")
+    next_step(phone).click()
+
+    expect(phone.locator("[data-sent]")).to_be_visible()
+    sent = completion_of(phone, here, visit)
+    assert (sent.get("contact_phone", [""]), json.loads(sent["shown"][0])["contact_phone"]) == ([""], "")
 
 
 def test_without_a_pin_the_engineer_chooses_a_code(browser: Browser, here: Installation) -> None:

@@ -56,8 +56,7 @@ export class RecordForms {
   everything(endedAt) {
     const fields = this.fields();
     const customer = fieldsOf(this.customer);
-    const phone = first(customer, "contact_phone") || first(fields, "contact_phone");
-    return [...asSent(fields, { endedAt, phone }), ...customer.filter(([name]) => name !== "contact_phone")];
+    return [...asSent(fields, { endedAt, phone: first(customer, "contact_phone") }), ...customer.filter(([name]) => name !== "contact_phone")];
   }
 
   /** @returns {Draft["base"]} as the office made the page */
