@@ -376,6 +376,20 @@ def test_a_customer_who_takes_the_phone_number_out_is_shown_and_sends_none(
     assert (sent.get("contact_phone", [""]), json.loads(sent["shown"][0])["contact_phone"]) == ([""], "")
 
 
+def test_the_customer_sees_every_photo_that_the_record_names(
+    phone: Page, here: Installation, visit: str, tmp_path: Path
+) -> None:
+    fill(phone, visit)
+    phone.locator("#photos-before-input-files").set_input_files([noise(tmp_path, number) for number in range(5)])
+    hand_over(phone)
+
+    expect(phone.locator("section[data-screen=customer] .thumbs img")).to_have_count(5)
+    draft = draft_of(phone, here, visit)
+    named = [photo["sha256"] for photo in draft["photos"]]
+    assert len(named) == 5
+    assert json.loads(draft["shown"]["text"])["photos"] == named
+
+
 def test_without_a_pin_the_engineer_chooses_a_code(browser: Browser, here: Installation) -> None:
     here.ask(lambda: forget_pin(here.user("liting")))
     visit = f"/visits/{here.visit('liting', hours=next(HOURS))}"

@@ -143,7 +143,7 @@ class RecordPage {
   onSubmit(event) {
     const form = /** @type {HTMLFormElement} */ (event.target);
     const works = {
-      record: () => this.handOver.begin(),
+      record: () => this.toTheCustomer(),
       "no-data": () => this.waiting.noData(form),
       "choose-code": () => this.handOver.chooseCode(form),
       customer: () => this.handOver.customerSigns(/** @type {HTMLButtonElement | null} */ (event.submitter)),
@@ -186,6 +186,12 @@ class RecordPage {
       this.busy = false;
       button?.removeAttribute("aria-busy");
     }
+  }
+
+  /** Photos that are still being made small belong to what the customer reads. */
+  async toTheCustomer() {
+    await Promise.all(this.places.map(({ queue }) => queue));
+    await this.handOver.begin();
   }
 
   async finish() {
