@@ -44,6 +44,7 @@ from fieldapp.tickets.store import (
     Throttled,
     Unreachable,
 )
+from fieldapp.tickets.tokens import Tokens
 from fieldapp.tickets.wire import Answer, Wire, seconds_to_wait
 
 GRAIN_S, LAG_S = 1, 5
@@ -142,7 +143,7 @@ class SalesforceStore:
         self.note = self.words.options["note"]
         self.base = f"/services/data/v{self.words.options['api']}"
         self._wire = Wire(connection)
-        self._token = ""
+        self._tokens = Tokens(self._wire, self._logged_in)
 
     # ---- reading ----------------------------------------------------------------------------------------
 
@@ -376,22 +377,11 @@ class SalesforceStore:
 
     # ---- the log-in -------------------------------------------------------------------------------------
 
-    def _ask(self, method: str, path: str, **more: Any) -> Answer:
-        """As the wire asks, with a token; one that has ended is replaced once (raises StoreError)."""
-        fresh = not self._token
-        answer = self._with_token(method, path, **more)
-        if answer.status == 401 and not fresh:
-            answer = self._with_token(method, path, **more)
+    def _ask(self, method: str, path: str, *, accept: Sequence[int] = (), **more: Any) -> Answer:
+        """As the wire asks, with a token (raises StoreError)."""
+        answer = self._tokens.ask(method, path, accept=(403, *accept), **more)
         if answer.status in (401, 403):
             raise _denied(answer)
-        return answer
-
-    def _with_token(self, method: str, path: str, **more: Any) -> Answer:
-        self._token = self._token or self._logged_in()
-        headers = {"Authorization": f"Bearer {self._token}"}
-        answer = self._wire.ask(method, path, headers=headers, accept=(401, 403), **more)
-        if answer.status == 401:
-            self._token = ""
         return answer
 
     def _logged_in(self) -> str:
@@ -428,13 +418,8 @@ class SalesforceStore:
 
     def _described(self, name: str) -> dict[str, dict[str, Any]]:
         """The fields of an object that our user sees, by name; none when there is no such object."""
-        answer = self._ask_if_there(f"{self.base}/sobjects/{name}/describe")
+        answer = self._ask("GET", f"{self.base}/sobjects/{name}/describe", accept=(404,))
         return {field["name"]: field for field in answer.json()["fields"]} if answer.status == 200 else {}
-
-    def _ask_if_there(self, path: str) -> Answer:
-        self._token = self._token or self._logged_in()
-        answer = self._wire.ask("GET", path, headers={"Authorization": f"Bearer {self._token}"}, accept=(401, 403, 404))
-        return answer if answer.status in (200, 404) else self._ask("GET", path)
 
     def _status_flaws(self, field: Mapping[str, Any]) -> list[Flaw]:
         known = {value["value"].casefold() for value in field.get("picklistValues", ()) if value["active"]}

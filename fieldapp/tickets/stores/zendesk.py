@@ -45,6 +45,7 @@ from fieldapp.tickets.store import (
     StoreNote,
     StoreTicket,
 )
+from fieldapp.tickets.tokens import Tokens
 from fieldapp.tickets.wire import Answer, Wire
 
 DEFAULTS = StoreMapping(
@@ -103,10 +104,10 @@ class ZendeskStore:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.words = DEFAULTS.changed(connection.words)
-        self._by_api_token = "@" in connection.user
-        auth = (f"{connection.user}/token", connection.secret) if self._by_api_token else None
+        by_api_token = "@" in connection.user
+        auth = (f"{connection.user}/token", connection.secret) if by_api_token else None
         self.wire = Wire(connection, auth=auth)
-        self._token = ""
+        self._tokens = None if by_api_token else Tokens(self.wire, self._logged_in)
 
     # ---- reading --------------------------------------------------------------------------------------------
 
@@ -315,23 +316,12 @@ class ZendeskStore:
     # ---- the log-in -----------------------------------------------------------------------------------------
 
     def _ask(self, method: str, path: str, *, accept: Sequence[int] = (), **more: Any) -> Answer:
-        """As the wire asks, with a token; one that has ended is replaced once (raises Denied)."""
-        if self._by_api_token:
+        """As the wire asks, with what we log in by (raises StoreError)."""
+        if self._tokens is None:
             return self.wire.ask(method, path, accept=accept, **more)
-        fresh = not self._token
-        answer = self._with_token(method, path, accept, **more)
-        if answer.status == 401 and not fresh:
-            answer = self._with_token(method, path, accept, **more)
+        answer = self._tokens.ask(method, path, accept=accept, **more)
         if answer.status == 401:
             raise Denied(_("The ticket store does not accept the token that it has just given us."))
-        return answer
-
-    def _with_token(self, method: str, path: str, accept: Sequence[int], **more: Any) -> Answer:
-        self._token = self._token or self._logged_in()
-        headers = {**(more.pop("headers", None) or {}), "Authorization": f"Bearer {self._token}"}
-        answer = self.wire.ask(method, path, accept=(401, *accept), headers=headers, **more)
-        if answer.status == 401:
-            self._token = ""
         return answer
 
     def _logged_in(self) -> str:
@@ -478,7 +468,7 @@ class ZendeskStore:
         raise Rejected(_("The ticket store has no group “%(group)s”.", group=self.words.place))
 
     def _log_in_flaws(self) -> list[Flaw]:
-        if not self._by_api_token:
+        if self._tokens is not None:
             return []
         mend = _(
             "Create a client: Admin Center → Apps and integrations → APIs → OAuth clients → Add OAuth client, kind"
