@@ -33,6 +33,7 @@ from fieldapp.offline.models import Case, Device, Submission
 from fieldapp.offline.operations import quarantine_of
 from fieldapp.security import ON_BEHALF_OF, OnBehalfOf
 from fieldapp.storage import blobs
+from fieldapp.texts import storable
 
 FORMAT, VERSION = "fieldapp-rescue", 1
 MOST_BYTES = 64 * 1024 * 1024
@@ -185,7 +186,7 @@ def _list(given: dict[str, Any], name: str, most: int) -> list[dict[str, Any]]:
 
 def _text(value: object) -> str:
     """A text of the file; half a character, which JSON can spell and no page can show, becomes a question mark."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) else ""
 
 
 def _number(value: object) -> int | None:

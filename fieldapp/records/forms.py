@@ -46,6 +46,7 @@ from fieldapp.records.values import (
     Whole,
 )
 from fieldapp.storage import SHA256
+from fieldapp.texts import storable
 from fieldapp.visits.models import Visit
 
 LOCAL_TIME = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
@@ -348,11 +349,6 @@ def _named_photo(said: object) -> NamedPhoto:
         width=_whole(said.get("width")),
         height=_whole(said.get("height")),
     )
-
-
-def storable(text: str) -> str:
-    """JSON can spell half characters and NUL, which no form can send and no database keeps."""
-    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _shown(form: MultiDict[str, str], visit_id: UUID) -> Shown | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import re
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ import segno
 from fieldapp.reports import paper
 from fieldapp.reports.document import ReportDocument
 from fieldapp.reports.labels import LABELS
+from fieldapp.texts import printable
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 STYLE = TEMPLATES / "reports" / "report.css"
 LANG = {"zh_Hans_CN": "zh-CN", "zh_Hant_TW": "zh-TW", "en": "en"}
 MISSING = "〓"
-NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def html_of(document: ReportDocument, *, lost: tuple[str, ...] = ()) -> str:
@@ -70,8 +69,8 @@ def _pages(locale: str, timezone: str) -> jinja2.Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Text without what neither HTML nor the PDF's XML can hold: control characters and halves of characters."""
-    return type(value)(NOT_TEXT.sub("\ufffd", value)) if isinstance(value, str) else value
+    """Text as it can be printed; anything else as it is."""
+    return type(value)(printable(value)) if isinstance(value, str) else value
 
 
 def _data_url(kind: str, picture: bytes) -> str:

@@ -6,20 +6,19 @@ One worker per uid at a time (the outbox's lease): find and write is atomic in h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+from fieldapp.texts import printable
 
 
 def as_text(text: str) -> str:
     """Text as every store can hold it: plain line ends, and a mark in place of control characters and halves of characters,
     as the printed report has it. A database refuses them or ends the text there, and a signed record cannot be typed anew.
     """
-    return NOT_TEXT.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,9 @@ from fieldapp.dispatch.devices.words import deed_of
 from fieldapp.errors import NotFound
 from fieldapp.i18n import _, lazy, ngettext
 from fieldapp.offline.models import Submission
-from fieldapp.records.forms import RecordForm, storable
+from fieldapp.records.forms import RecordForm
 from fieldapp.storage import blobs
+from fieldapp.texts import storable
 
 MOST_FIELDS, LONGEST_RAW = 500, 2000
 WALL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
