@@ -49,7 +49,7 @@ def read_on(store: TicketStore, limit: int = PAGE, *, seconds: float = float("in
     wrote ourselves comes back and goes no further. A store that leads in a circle is left until the next time.
     """
     taken, asked, last = 0, set[str](), Page(tickets=(), cursor="", more=False)
-    until = time.monotonic() + seconds
+    until, more = time.monotonic() + seconds, False
     for _turn in range(MOST_PAGES):
         before = _cursor(store.name)
         try:
@@ -67,12 +67,11 @@ def read_on(store: TicketStore, limit: int = PAGE, *, seconds: float = float("in
         if page.cursor in asked or _same(page, last):
             _keep_error(store.name, _in_a_circle())
             break
-        if time.monotonic() >= until:
-            ended.explain(store.name)
-            return Progress(taken, more=True)
+        if more := time.monotonic() >= until:
+            break
         last = page
     ended.explain(store.name)
-    return Progress(taken, more=False)
+    return Progress(taken, more)
 
 
 def _in_a_circle() -> str:

@@ -44,9 +44,8 @@ CHUNK = 65536
 EXCERPT = 400
 LONGEST_WAIT_S = 3600
 HUSHED = "•••"
-SHORTEST_SESSION = (
-    8  # characters of a cookie's value that says who we are; what is shorter ("1", "en") stands in any text
-)
+# Characters of a cookie's value that says who we are; what is shorter ("1", "en") stands in any text.
+SHORTEST_SESSION = 8
 # Where clouds keep the secrets of their machines; never a ticket store, whatever the settings allow.
 NEVER = tuple(
     ipaddress.ip_network(each)
@@ -390,9 +389,7 @@ def _refusal(answer: Answer, excerpt: str) -> Exception:
         return Throttled(sentence, after=seconds_to_wait(answer.headers.get("Retry-After")))
     if answer.status in (408, 425):
         return Retry(_("The ticket store asks us to wait."), after=seconds_to_wait(answer.headers.get("Retry-After")))
-    if (
-        300 <= answer.status < 400
-    ):  # a page for maintenance, a log-in: not followed, and no word of the store's about this
+    if 300 <= answer.status < 400:  # a log-in, a page for maintenance: no word of the store's about this
         return Unreachable(_("The ticket store answered %(status)s: %(said)s", status=answer.status, said=excerpt))
     if answer.status >= 500:
         sentence = _("The ticket store has trouble (%(status)s): %(said)s", status=answer.status, said=excerpt)
