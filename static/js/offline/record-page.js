@@ -47,6 +47,7 @@ function asTheServerMadeIt(early) {
 
 class RecordPage {
   busy = false;
+  hears = false;
 
   /**
    * @param {HTMLElement} root
@@ -114,7 +115,12 @@ class RecordPage {
     addEventListener("pagehide", () => draft.leave());
     addEventListener("pageshow", ({ persisted }) => persisted && draft.farewell.heard());
     addEventListener("resize", () => (draft.scroll = scrollY));
-    hear(this.store.user, (news) => void this.onNews(news));
+    this.listenElsewhere();
+  }
+
+  listenElsewhere() {
+    if (!this.hears) hear(this.store.user, (news) => void this.onNews(news));
+    this.hears = true;
   }
 
   // ---- what people do
@@ -216,7 +222,7 @@ class RecordPage {
   /** @param {Draft} sent */
   async isSent(sent) {
     this.early.over.abort();
-    if (this.draft.screen !== "done") hear(this.store.user, (news) => void this.onNews(news));
+    this.listenElsewhere();
     await this.end.show(sent);
     this.root.dataset.ready = "";
   }
