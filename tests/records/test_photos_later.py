@@ -191,19 +191,23 @@ def test_the_report_prints_what_came_and_the_same_bytes_again(working: Visit, ph
     assert phone.get(f"/visits/{working.id}/report").status_code == 303
 
 
+def corrected(working: Visit, engineer: User) -> None:
+    """Signed anew, with other words, acknowledged by the customer on the telephone."""
+    records.correct(
+        working,
+        filled(content_text="更换主板,重装系统", contact_phone="13900000001"),
+        reason="漏写",
+        acknowledged=Given(method="remote", name="陈晓", reason="电话确认"),
+        by=engineer,
+    )
+
+
 def test_the_managers_signature_and_a_correction_wait_with_it(
     working: Visit, phone: FlaskClient, engineer: User, manager: User
 ) -> None:
     records.review(working, Given(method="typed", name=manager.name), by=manager)
     first = record_at(working)
-    seen = Given(method="remote", name="陈晓", reason="电话确认")
-    records.correct(
-        working,
-        filled(content_text="更换主板,重装系统", contact_phone="13900000001"),
-        reason="漏写",
-        acknowledged=seen,
-        by=engineer,
-    )
+    corrected(working, engineer)
     second = record_at(working)
     assert promised() == []
 
@@ -307,15 +311,8 @@ def test_a_correction_still_names_what_the_customer_signed_for(
 ) -> None:
     first = record_at(working)
     photos.give_up(first, by=dispatcher)
-    seen = Given(method="remote", name="陈晓", reason="电话确认")
 
-    records.correct(
-        working,
-        filled(content_text="更换主板,重装系统", contact_phone="13900000001"),
-        reason="漏写",
-        acknowledged=seen,
-        by=engineer,
-    )
+    corrected(working, engineer)
 
     assert record_at(working).frozen_content["photos"] == first.frozen_content["photos"]
     assert len(promised()) == 2

@@ -21,12 +21,12 @@ from sqlalchemy import select
 
 from fieldapp.extensions import db, uuid7
 from fieldapp.storage import blobs
-from fieldapp.sync.pull import pull, scan
+from fieldapp.sync.pull import pull
 from fieldapp.tickets import marks
 from fieldapp.tickets.connection import Connection
 from fieldapp.tickets.desk.models import DeskTicket
 from fieldapp.tickets.mapping import Words
-from fieldapp.tickets.models import Ticket, TicketNews
+from fieldapp.tickets.models import TicketNews
 from fieldapp.tickets.store import (
     Change,
     Denied,
@@ -41,6 +41,7 @@ from fieldapp.tickets.store import (
 from fieldapp.tickets.stores.redmine import RedmineStore
 from tests.stores.bench import Bench
 from tests.stores.moves import Move
+from tests.stores.passes import after_the_slow_pass
 from tests.stores.redmine import ask, bench, project, server, store
 from tests.stores.redmine_server import Redmine
 from tests.stores.serving import serving
@@ -512,11 +513,7 @@ def test_what_ended_is_told_by_whom_and_what_is_hidden_or_deleted_is_noticed_by_
     ask(redmine, "PUT", f"/issues/{merged.ref}.json", shut, user="agent")
     ask(redmine, "PUT", f"/issues/{hidden.ref}.json", {"issue": {"project_id": not_ours(redmine)}})
 
-    pull(desk.store)
-    assert not scan(desk.store, now=True)
-    assert scan(desk.store)
-
-    tickets = {ticket.ref: ticket for ticket in db.session.scalars(select(Ticket))}
+    tickets = after_the_slow_pass(desk)
     assert {ref: ticket.ended for ref, ticket in tickets.items()} == {
         deleted.ref: "gone",
         closed.ref: "closed",

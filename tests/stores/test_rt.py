@@ -23,10 +23,10 @@ from sqlalchemy import select
 from fieldapp import clock
 from fieldapp.extensions import db, uuid7
 from fieldapp.storage import blobs
-from fieldapp.sync.pull import pull, scan
+from fieldapp.sync.pull import pull
 from fieldapp.tickets.desk.models import DeskTicket
 from fieldapp.tickets.mapping import StoreMapping, Words
-from fieldapp.tickets.models import Ticket, TicketNews
+from fieldapp.tickets.models import TicketNews
 from fieldapp.tickets.store import (
     Change,
     Conflict,
@@ -45,6 +45,7 @@ from tests.ports import free_port
 from tests.stores import lossy, rt, rt_server
 from tests.stores.bench import Bench
 from tests.stores.moves import Move
+from tests.stores.passes import after_the_slow_pass
 from tests.stores.rt_server import MAX_FILE, RequestTracker
 from tests.stores.serving import serving
 
@@ -347,11 +348,7 @@ def test_what_ended_is_told_by_whom_and_what_was_deleted_is_noticed_by_the_slow_
     tracker.ask("PUT", f"/ticket/{merged.ref}", {"MergeInto": remains.ref}, user="root")
     tracker.ask("PUT", f"/ticket/{moved.ref}", {"Queue": rt.new_queue(tracker)}, user="root")
 
-    pull(desk.store)
-    assert not scan(desk.store, now=True)
-    assert scan(desk.store)
-
-    tickets = {ticket.ref: ticket for ticket in db.session.scalars(select(Ticket))}
+    tickets = after_the_slow_pass(desk)
     assert {ref: ticket.ended for ref, ticket in tickets.items()} == {
         deleted.ref: "gone",
         closed.ref: "resolved",
